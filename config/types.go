@@ -1,0 +1,398 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the content of /etc/helper.yaml, defaults filled in.
+type Config struct {
+	// Version of the file format: 1.
+	Version int `yaml:"version" jsonschema:"required,enum=1"`
+	// Helper is the machine that helperd runs on.
+	Helper Helper `yaml:"helper" jsonschema:"required"`
+	// Networks are the machine networks that helperd serves.
+	Networks []Network `yaml:"networks" jsonschema:"required"`
+	// Artifacts are what nodes boot.
+	Artifacts []Artifact `yaml:"artifacts"`
+	// Clusters are the OpenShift or OKD clusters to install.
+	Clusters []Cluster `yaml:"clusters"`
+	// Hosts are machines that are in no cluster: DNS and DHCP only.
+	Hosts []Host `yaml:"hosts"`
+	// DNS configures the name server.
+	DNS DNS `yaml:"dns"`
+	// LB configures the balancer; clusters bring their own frontends.
+	LB LB `yaml:"lb"`
+	// HTTP configures the web server for artifacts, boot scripts and ignition.
+	HTTP FileServer `yaml:"http"`
+	// TFTP configures the TFTP server.
+	TFTP FileServer `yaml:"tftp"`
+	// FTP configures the FTP server.
+	FTP FTP `yaml:"ftp"`
+	// NTP configures the time server.
+	NTP NTP `yaml:"ntp"`
+	// NFS configures the exports.
+	NFS NFS `yaml:"nfs"`
+	// Admin configures the ways in for people.
+	Admin Admin `yaml:"admin"`
+	// History configures where configuration is pulled from.
+	History History `yaml:"history"`
+
+	positions map[string]Position
+}
+
+// Helper is the machine that helperd runs on.
+type Helper struct {
+	// Name of the machine in every cluster's zone. Default: helper.
+	Name string `yaml:"name" jsonschema:"default=helper"`
+	// Address where nodes reach every service.
+	Address netip.Addr `yaml:"address" jsonschema:"required"`
+	// Address6 is the IPv6 address where nodes reach every service.
+	Address6 netip.Addr `yaml:"address6"`
+}
+
+// Network is one machine network.
+type Network struct {
+	// CIDR of the network, IPv4 or IPv6, any prefix length.
+	CIDR netip.Prefix `yaml:"cidr" jsonschema:"required"`
+	// Interface that faces the network. Default: the one that holds an address in it; none: the network is reached by relay.
+	Interface string `yaml:"interface"`
+	// Gateway is the default route of the nodes.
+	Gateway netip.Addr `yaml:"gateway"`
+	// NTP servers for the nodes. Default: the helper, while it serves time.
+	NTP []netip.Addr `yaml:"ntp"`
+	// DNS servers for the nodes. Default: the helper.
+	DNS []netip.Addr `yaml:"dns"`
+	// MTU of the network in bytes.
+	MTU int `yaml:"mtu" jsonschema:"minimum=68,maximum=65535"`
+	// Routes are further static routes for the nodes.
+	Routes []Route `yaml:"routes"`
+	// DHCP configures address assignment on the network.
+	DHCP NetworkDHCP `yaml:"dhcp"`
+	// RA sends IPv6 router advertisements.
+	RA bool `yaml:"ra"`
+}
+
+// Route is a static route handed out by DHCP option 121.
+type Route struct {
+	// To is the destination.
+	To netip.Prefix `yaml:"to" jsonschema:"required"`
+	// Via is the next hop.
+	Via netip.Addr `yaml:"via" jsonschema:"required"`
+}
+
+// NetworkDHCP configures address assignment on one network.
+type NetworkDHCP struct {
+	// Pool of addresses for machines that are in no list, as FIRST-LAST.
+	Pool Range `yaml:"pool"`
+	// Lease time of both pool addresses and reservations. Default: 4h for the pool, 168h for reservations.
+	Lease Duration `yaml:"lease"`
+	// Mode is server, proxy (boot information only, beside another DHCP server) or off. Default: server.
+	Mode string `yaml:"mode" jsonschema:"enum=server,enum=proxy,enum=off,default=server"`
+	// Unknown says what machines that are in no list get: pool or ignore. Default: pool if there is one.
+	Unknown string `yaml:"unknown" jsonschema:"enum=pool,enum=ignore"`
+}
+
+// Artifact is a set of files that nodes boot.
+type Artifact struct {
+	// Name that clusters refer to.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Arch of the files. Default: x86_64.
+	Arch string `yaml:"arch" jsonschema:"enum=x86_64,enum=aarch64,enum=ppc64le,enum=s390x,default=x86_64"`
+	// Loader is a folder or ISO with shim and GRUB of the kernel's vendor, for Secure Boot.
+	Loader string `yaml:"loader"`
+	// Kernel of the live installer.
+	Kernel Source `yaml:"kernel"`
+	// Initramfs of the live installer.
+	Initramfs Source `yaml:"initramfs"`
+	// Rootfs of the live installer (4.6 and later).
+	Rootfs Source `yaml:"rootfs"`
+	// Metal image that the installer writes to disk (4.5 and earlier).
+	Metal Source `yaml:"metal"`
+	// Stream is the stream JSON that openshift-install prints, in place of the single files.
+	Stream Source `yaml:"stream"`
+}
+
+// Source is a file on this machine, or one to be fetched.
+type Source struct {
+	// File is a path on this machine.
+	File string `yaml:"file"`
+	// URL to fetch the file from.
+	URL string `yaml:"url"`
+	// SHA256 is the checksum of the file in hex, required with url.
+	SHA256 string `yaml:"sha256"`
+}
+
+// Cluster is one OpenShift or OKD cluster.
+type Cluster struct {
+	// Name of the cluster; its zone is NAME.DOMAIN.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Domain that the cluster lives in.
+	Domain string `yaml:"domain" jsonschema:"required"`
+	// Artifacts names the artifact that the nodes boot.
+	Artifacts string `yaml:"artifacts"`
+	// InstallDisk is the device that the system is installed to.
+	InstallDisk string `yaml:"install_disk"`
+	// KernelArgs are added to the kernel command line of every node.
+	KernelArgs []string `yaml:"kernel_args"`
+	// Ignition is the folder with bootstrap.ign, master.ign and worker.ign.
+	Ignition string `yaml:"ignition"`
+	// IgnitionGate is strict (only to the right node, while it installs) or open. Default: strict.
+	IgnitionGate string `yaml:"ignition_gate" jsonschema:"enum=strict,enum=open,default=strict"`
+	// IgnitionExpired says what happens to ignition files whose certificates have expired: refuse or serve. Default: refuse.
+	IgnitionExpired string `yaml:"ignition_expired" jsonschema:"enum=refuse,enum=serve,default=refuse"`
+	// Address of the cluster's balancer. Default: helper.address.
+	Address netip.Addr `yaml:"address"`
+	// Nodes of the cluster.
+	Nodes []Node `yaml:"nodes" jsonschema:"required"`
+}
+
+// Node is one machine of a cluster.
+type Node struct {
+	// Name of the node in the cluster's zone.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Role of the node.
+	Role string `yaml:"role" jsonschema:"required,enum=bootstrap,enum=master,enum=worker,enum=arbiter"`
+	// MAC address, or a list of them. Without one the node gets no DHCP.
+	MAC MACs `yaml:"mac"`
+	// IP is the IPv4 address.
+	IP netip.Addr `yaml:"ip"`
+	// IP6 is the IPv6 address.
+	IP6 netip.Addr `yaml:"ip6"`
+	// Arch of the machine. Default: the artifact's.
+	Arch string `yaml:"arch" jsonschema:"enum=x86_64,enum=aarch64,enum=ppc64le,enum=s390x"`
+	// Ingress says that the node runs routers. Default: workers do, or masters when there are no workers.
+	Ingress *bool `yaml:"ingress"`
+	// InstallDisk overrides the cluster's.
+	InstallDisk string `yaml:"install_disk"`
+	// KernelArgs are added to those of the cluster.
+	KernelArgs []string `yaml:"kernel_args"`
+	// Static puts the address on the kernel command line in place of ip=dhcp.
+	Static bool `yaml:"static"`
+	// NIC is the name of the boot interface, such as enp1s0.
+	NIC string `yaml:"nic"`
+	// Bond as on the kernel command line, such as bond0:em1,em2:mode=active-backup.
+	Bond string `yaml:"bond"`
+	// VLAN as on the kernel command line, such as bond0.100:bond0.
+	VLAN string `yaml:"vlan"`
+}
+
+// Host is a machine that is in no cluster.
+type Host struct {
+	// Name is the full name of the host.
+	Name string `yaml:"name" jsonschema:"required"`
+	// IP is the IPv4 address.
+	IP netip.Addr `yaml:"ip"`
+	// IP6 is the IPv6 address.
+	IP6 netip.Addr `yaml:"ip6"`
+	// MAC address, or a list of them.
+	MAC MACs `yaml:"mac"`
+}
+
+// DNS configures the name server.
+type DNS struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// Forwarders answer what is not ours.
+	Forwarders []AddrPort `yaml:"forwarders"`
+	// Records are further records.
+	Records []Record `yaml:"records"`
+	// Allow lists who may ask for names that are not ours. Default: the networks.
+	Allow []netip.Prefix `yaml:"allow"`
+}
+
+// Record is one DNS record in presentation form.
+type Record struct {
+	// Name is the owner, a full name.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Type of the record.
+	Type string `yaml:"type" jsonschema:"required,enum=A,enum=AAAA,enum=CNAME,enum=TXT,enum=SRV,enum=MX,enum=PTR"`
+	// Value as in a zone file, such as "10 mail.example.com".
+	Value string `yaml:"value" jsonschema:"required"`
+	// TTL in seconds or as 5m. Default: 5m.
+	TTL Duration `yaml:"ttl" jsonschema:"default=5m"`
+}
+
+// LB configures the balancer.
+type LB struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// StatsSocket is the path of the HAProxy runtime API.
+	StatsSocket string `yaml:"stats_socket"`
+	// MaxConnections in total. Default: 100000.
+	MaxConnections int `yaml:"max_connections" jsonschema:"minimum=1,default=100000"`
+	// Retries of a failed connect, each on another server. Default: 3.
+	Retries int `yaml:"retries" jsonschema:"minimum=0,maximum=100,default=3"`
+	// Timeouts of all frontends and backends.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// Frontends beside those of the clusters.
+	Frontends []Frontend `yaml:"frontends"`
+	// Backends beside those of the clusters.
+	Backends []Backend `yaml:"backends"`
+}
+
+// Timeouts of the balancer.
+type Timeouts struct {
+	// Connect to a server. Default: 10s.
+	Connect Duration `yaml:"connect"`
+	// Client is how long a client may be silent. Default: 4h.
+	Client Duration `yaml:"client"`
+	// Server is how long a server may be silent. Default: 4h.
+	Server Duration `yaml:"server"`
+	// Queue is how long a connection waits for a free server. Default: 1m.
+	Queue Duration `yaml:"queue"`
+}
+
+// Frontend is an address that the balancer listens on.
+type Frontend struct {
+	// Name of the frontend.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Listen is one address with port, or a list.
+	Listen AddrPorts `yaml:"listen" jsonschema:"required"`
+	// Backend that serves it.
+	Backend string `yaml:"backend" jsonschema:"required"`
+	// Allow lists who may connect. Default: everybody.
+	Allow []netip.Prefix `yaml:"allow"`
+	// Timeouts that differ from those of lb.
+	Timeouts Timeouts `yaml:"timeouts"`
+}
+
+// Backend is a group of servers.
+type Backend struct {
+	// Name of the backend.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Balance is roundrobin, leastconn or source. Default: roundrobin.
+	Balance string `yaml:"balance" jsonschema:"enum=roundrobin,enum=leastconn,enum=source,default=roundrobin"`
+	// Check says how servers are probed.
+	Check Check `yaml:"check"`
+	// SendProxy sends the PROXY protocol: v1 or v2.
+	SendProxy string `yaml:"send_proxy" jsonschema:"enum=v1,enum=v2"`
+	// Timeouts that differ from those of lb.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// Servers of the group.
+	Servers []Server `yaml:"servers" jsonschema:"required"`
+}
+
+// Check says how the servers of a backend are probed.
+type Check struct {
+	// Type is none, tcp, http or https. Default: tcp.
+	Type string `yaml:"type" jsonschema:"enum=none,enum=tcp,enum=http,enum=https,default=tcp"`
+	// Path of an HTTP check. Default: /.
+	Path string `yaml:"path" jsonschema:"default=/"`
+	// Status that an HTTP check expects. Default: 200.
+	Status int `yaml:"status" jsonschema:"minimum=100,maximum=599,default=200"`
+	// Verify the certificate of an HTTPS check.
+	Verify bool `yaml:"verify"`
+	// Port to probe. Default: the server's.
+	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535"`
+	// Interval between probes. Default: 5s.
+	Interval Duration `yaml:"interval" jsonschema:"default=5s"`
+	// Timeout of a probe. Default: 4s.
+	Timeout Duration `yaml:"timeout" jsonschema:"default=4s"`
+	// Fall is the number of failures that take a server down. Default: 2.
+	Fall int `yaml:"fall" jsonschema:"minimum=1,maximum=1000,default=2"`
+	// Rise is the number of successes that bring a server up. Default: 3.
+	Rise int `yaml:"rise" jsonschema:"minimum=1,maximum=1000,default=3"`
+}
+
+// Server is one server of a backend.
+type Server struct {
+	// Name of the server.
+	Name string `yaml:"name" jsonschema:"required"`
+	// Address with port.
+	Address AddrPort `yaml:"address" jsonschema:"required"`
+	// Weight among its peers, 0 to 256. Default: 1.
+	Weight int `yaml:"weight" jsonschema:"minimum=0,maximum=256,default=1"`
+	// MaxConnections at a time. 0: no limit.
+	MaxConnections int `yaml:"max_connections" jsonschema:"minimum=0"`
+	// Backup servers are used when no other is up.
+	Backup bool `yaml:"backup"`
+	// Check is true unless written.
+	Check bool `yaml:"check" jsonschema:"default=true"`
+}
+
+// FileServer configures the HTTP or TFTP server.
+type FileServer struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// Listen is the address to listen on. Default: the helper's addresses.
+	Listen netip.Addr `yaml:"listen"`
+	// Port to listen on. Default: 8080 for http, 69 for tftp.
+	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535"`
+	// Root is a folder with files of your own.
+	Root string `yaml:"root"`
+	// Listing shows the files of a folder (http only).
+	Listing bool `yaml:"listing"`
+}
+
+// FTP configures the FTP server.
+type FTP struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// Listen is the address to listen on. Default: the helper's addresses.
+	Listen netip.Addr `yaml:"listen"`
+	// Port to listen on. Default: 21.
+	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535,default=21"`
+	// Root is a folder with files of your own.
+	Root string `yaml:"root"`
+	// Listing shows the files of a folder.
+	Listing bool `yaml:"listing"`
+	// PassivePorts of data connections, as FIRST-LAST. Default: 30000-30009.
+	PassivePorts PortRange `yaml:"passive_ports" jsonschema:"default=30000-30009"`
+}
+
+// NTP configures the time server.
+type NTP struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// Listen is the address to listen on. Default: the helper's addresses.
+	Listen netip.Addr `yaml:"listen"`
+	// Port to listen on. Default: 123.
+	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535,default=123"`
+}
+
+// NFS configures the NFS server.
+type NFS struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// Exports that clients may mount.
+	Exports []Export `yaml:"exports"`
+}
+
+// Export is a folder that clients may mount.
+type Export struct {
+	// Path of the folder.
+	Path string `yaml:"path" jsonschema:"required"`
+	// Clients that may mount it. Default: the networks.
+	Clients []netip.Prefix `yaml:"clients"`
+	// Access is rw or ro. Default: rw.
+	Access string `yaml:"access" jsonschema:"enum=rw,enum=ro,default=rw"`
+	// Squash is root, all or none. Default: root.
+	Squash string `yaml:"squash" jsonschema:"enum=root,enum=all,enum=none,default=root"`
+	// Secure demands a privileged source port. Default: true.
+	Secure bool `yaml:"secure" jsonschema:"default=true"`
+	// Sync writes to disk before the answer. Default: true.
+	Sync bool `yaml:"sync" jsonschema:"default=true"`
+}
+
+// Admin configures the ways in for people.
+type Admin struct {
+	// Socket is true unless written: the API on a unix socket.
+	Socket bool `yaml:"socket" jsonschema:"default=true"`
+	// Listen is the address of the web UI and API. Default: helper.address:9000.
+	Listen AddrPort `yaml:"listen"`
+}
+
+// History configures where configuration is pulled from.
+type History struct {
+	// Remote is a git URL to pull the configuration from.
+	Remote string `yaml:"remote"`
+	// Interval between pulls. Default: 1m.
+	Interval Duration `yaml:"interval" jsonschema:"default=1m"`
+}
+
+// Duration is a time span written as in Go: 90s, 4h.
+type Duration time.Duration
+
+// Position is a place in the file, counted from 1.
+type Position struct{ Line, Column int }

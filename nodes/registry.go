@@ -1,0 +1,282 @@
+// Package nodes owns what is known of a node beyond the file: whether it is to
+// be installed or boots its disk, the token that lets it fetch its ignition,
+// and the address that DHCP proved to be its own. It survives restarts.
+//
+// Boot once: a complete fetch of rootfs and ignition earns a node one boot from
+// its disk. Installed is a node only when its system is seen. A network boot
+// within 15 minutes of a disk boot without that evidence is a failed
+// installation, which is tried once more.
+package nodes
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"helperd/plan"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// Phase of a node's installation.
+type Phase string
+
+// The phases.
+const (
+	Armed      Phase = "armed"      // the next network boot installs
+	Installing Phase = "installing" // an install script was handed out
+	Written    Phase = "written"    // rootfs and ignition were fetched whole
+	DiskBoot   Phase = "disk-boot"  // was sent to its disk, not yet seen
+	Installed  Phase = "installed"  // its system was seen
+)
+
+const (
+	// settle is how long one boot asks for its script: firmware tries several
+	// names, and a loader asks again. All get the same answer.
+	settle = 30 * time.Second
+	// failedWithin is the time in which a network boot after a disk boot is a failed installation.
+	failedWithin = 15 * time.Minute
+	// proofHolds is how long a DHCP answer proves that an address is a MAC's.
+	proofHolds = 15 * time.Minute
+	// tokenAfterGet is how long a token serves after the first complete GET of the ignition file.
+	tokenAfterGet = 10 * time.Minute
+	maxRetries    = 1
+)
+
+// State is what is known of one node.
+type State struct {
+	Node     string    `json:"node"`
+	Phase    Phase     `json:"phase"`
+	Since    time.Time `json:"since,omitzero"`
+	Retries  int       `json:"retries,omitempty"`  // failed installations since armed
+	Evidence string    `json:"evidence,omitempty"` // what showed the installed system
+
+	Token    string    `json:"token,omitempty"`
+	TokenEnd time.Time `json:"token_end,omitzero"` // zero: no end yet
+
+	RootfsDone   bool      `json:"rootfs_done,omitempty"`
+	IgnitionDone bool      `json:"ignition_done,omitempty"`
+	Decided      time.Time `json:"decided,omitzero"` // when a boot script was last handed out
+	Disk         bool      `json:"disk,omitempty"`   // what it said
+}
+
+type proof struct {
+	addr netip.Addr
+	at   time.Time
+}
+
+// Registry knows all nodes.
+type Registry struct {
+	store  *state.Store
+	events *timeline.Timeline
+	log    *slog.Logger
+	now    func() time.Time
+
+	mu     sync.Mutex
+	nodes  map[string]*State
+	proofs map[plan.MAC]proof
+}
+
+// New reads what is known from store.
+func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now func() time.Time) (*Registry, error) {
+	r := &Registry{store: store, events: events, log: log, now: now, nodes: map[string]*State{}, proofs: map[plan.MAC]proof{}}
+	stored, err := store.Nodes()
+	if err != nil {
+		return nil, fmt.Errorf("read nodes: %w", err)
+	}
+	for fqdn, b := range stored {
+		s := &State{}
+		if err := json.Unmarshal(b, s); err != nil {
+			return nil, fmt.Errorf("read node %s from the state file: %w", fqdn, err)
+		}
+		r.nodes[fqdn] = s
+	}
+	return r, nil
+}
+
+func (r *Registry) get(n *plan.Node) *State {
+	s := r.nodes[n.FQDN]
+	if s == nil {
+		s = &State{Node: n.FQDN, Phase: Armed, Since: r.now()}
+		r.nodes[n.FQDN] = s
+	}
+	return s
+}
+
+// save stores s. A failure is logged and not fatal: the node goes on, and only a restart could forget it.
+func (r *Registry) save(s *State) {
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = r.store.PutNode(s.Node, b)
+	}
+	if err != nil {
+		r.log.Error("state of a node not stored; a restart forgets it", "node", s.Node, "err", err)
+	}
+}
+
+func (r *Registry) enter(s *State, p Phase) {
+	s.Phase, s.Since = p, r.now()
+}
+
+// Acked notes that DHCP gave addr to mac.
+func (r *Registry) Acked(mac plan.MAC, addr netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.proofs[mac] = proof{addr, r.now()}
+}
+
+// Proven reports whether DHCP gave addr to a MAC of n within the last 15 minutes.
+func (r *Registry) Proven(n *plan.Node, addr netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range n.MACs {
+		if p, ok := r.proofs[m]; ok && p.addr == addr.Unmap() && r.now().Sub(p.at) < proofHolds {
+			return true
+		}
+	}
+	return false
+}
+
+// Script is the decision for one boot.
+type Script struct {
+	Disk  bool   // boot from the local disk
+	Token string // for the ignition URL; empty: the asking address is not proven
+}
+
+// Boot decides what n's boot script says to the machine at addr.
+func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
+	proven := r.Proven(n, addr)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, now := r.get(n), r.now()
+	if now.Sub(s.Decided) > settle || s.Decided.IsZero() || s.Disk && s.Phase == Armed {
+		r.decide(s, n)
+	}
+	s.Decided = now
+	r.save(s)
+	if s.Disk || !proven {
+		return Script{Disk: s.Disk}
+	}
+	return Script{Token: s.Token}
+}
+
+func (r *Registry) decide(s *State, n *plan.Node) {
+	switch s.Phase {
+	case Written:
+		r.enter(s, DiskBoot)
+	case DiskBoot:
+		if r.now().Sub(s.Since) >= failedWithin {
+			break
+		}
+		if s.Retries >= maxRetries {
+			r.events.Emit(timeline.Event{Kind: timeline.BootFailed, Node: n.FQDN, Detail: "booted from the network again " +
+				r.now().Sub(s.Since).Round(time.Second).String() + " after its disk, and the retry is spent; it is sent to its disk; look at its console, then `helperd nodes reinstall " + n.Name + "`"})
+			break
+		}
+		s.Retries++
+		r.events.Emit(timeline.Event{Kind: timeline.BootFailed, Node: n.FQDN, Detail: "booted from the network again instead of from its disk: the installation did not take; installing once more; check install_disk and the boot order"})
+		r.arm(s)
+		r.enter(s, Installing)
+	case Armed:
+		r.arm(s)
+		r.enter(s, Installing)
+	case Installing:
+		// The last attempt broke off: all starts again with a new token.
+		r.arm(s)
+	}
+	s.Disk = s.Phase == DiskBoot || s.Phase == Installed
+	what := timeline.ScriptInstall
+	if s.Disk {
+		what = timeline.ScriptDisk
+	}
+	r.events.Emit(timeline.Event{Kind: timeline.BootScript, Node: n.FQDN, Detail: what})
+}
+
+// arm makes s ready for an installation with a token of its own.
+func (r *Registry) arm(s *State) {
+	s.Token, s.TokenEnd = rand.Text(), time.Time{}
+	s.RootfsDone, s.IgnitionDone = false, false
+}
+
+// CheckToken says whether token lets n have its ignition. A node that was
+// never handed a token needs none: its address speaks for it.
+func (r *Registry) CheckToken(n *plan.Node, token string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.get(n)
+	switch {
+	case s.Token == "":
+		return nil
+	case subtle.ConstantTimeCompare([]byte(token), []byte(s.Token)) != 1:
+		return fmt.Errorf("token is missing or not the one of the last boot script; boot %s from the network again", n.Name)
+	case !s.TokenEnd.IsZero() && r.now().After(s.TokenEnd):
+		return fmt.Errorf("token was used %s ago and has expired; boot %s from the network again", r.now().Sub(s.TokenEnd.Add(-tokenAfterGet)).Round(time.Second), n.Name)
+	}
+	return nil
+}
+
+// RootfsFetched notes that n fetched its rootfs or metal image whole.
+func (r *Registry) RootfsFetched(n *plan.Node) { r.fetched(n, func(s *State) { s.RootfsDone = true }) }
+
+// IgnitionFetched notes that n fetched its ignition file whole.
+func (r *Registry) IgnitionFetched(n *plan.Node) {
+	r.fetched(n, func(s *State) {
+		s.IgnitionDone = true
+		if s.TokenEnd.IsZero() {
+			s.TokenEnd = r.now().Add(tokenAfterGet)
+		}
+	})
+}
+
+func (r *Registry) fetched(n *plan.Node, note func(*State)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.get(n)
+	if s.Phase != Installing {
+		return
+	}
+	note(s)
+	if s.RootfsDone && s.IgnitionDone {
+		r.enter(s, Written)
+	}
+	r.save(s)
+}
+
+// Seen notes evidence of n's installed system, such as "connected to 22623".
+// While a node installs, evidence is not its own: the installer runs.
+func (r *Registry) Seen(n *plan.Node, evidence string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.get(n)
+	if s.Phase == Installed || s.Phase == Installing {
+		return
+	}
+	r.enter(s, Installed)
+	s.Evidence, s.Retries = evidence, 0
+	r.save(s)
+	r.events.Emit(timeline.Event{Kind: timeline.NodeInstalled, Node: n.FQDN, Detail: evidence})
+}
+
+// Reinstall makes the next network boot of n install it again.
+func (r *Registry) Reinstall(n *plan.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.get(n)
+	*s = State{Node: n.FQDN}
+	r.enter(s, Armed)
+	r.save(s)
+}
+
+// State gives what is known of n. The token is left out.
+func (r *Registry) State(n *plan.Node) State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := *r.get(n)
+	s.Token = ""
+	return s
+}

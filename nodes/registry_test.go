@@ -1,0 +1,229 @@
+package nodes
+
+import (
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"helperd/plan"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+type rig struct {
+	*Registry
+	now   time.Time
+	store *state.Store
+	tl    *timeline.Timeline
+	node  *plan.Node
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	store, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	g := &rig{now: time.Unix(1_800_000_000, 0), store: store}
+	g.node = &plan.Node{Name: "w0", FQDN: "w0.ocp4.example.com", MACs: []plan.MAC{{1}}, IP: netip.MustParseAddr("10.0.0.21")}
+	g.restart(t)
+	return g
+}
+
+func (g *rig) clock() time.Time { return g.now }
+
+func (g *rig) restart(t *testing.T) {
+	t.Helper()
+	g.tl = timeline.New(g.clock)
+	r, err := New(g.store, g.tl, slog.New(slog.NewTextHandler(io.Discard, nil)), g.clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Registry = r
+}
+
+func (g *rig) wait(d time.Duration) { g.now = g.now.Add(d) }
+
+// install goes through a whole installation up to the written disk.
+func (g *rig) install(t *testing.T) string {
+	t.Helper()
+	g.Acked(g.node.MACs[0], g.node.IP)
+	s := g.Boot(g.node, g.node.IP)
+	if s.Disk || s.Token == "" {
+		t.Fatalf("script %+v, want an installation with a token", s)
+	}
+	g.wait(time.Minute)
+	g.RootfsFetched(g.node)
+	g.IgnitionFetched(g.node)
+	if p := g.State(g.node).Phase; p != Written {
+		t.Fatalf("phase %s after all was fetched", p)
+	}
+	g.wait(3 * time.Minute)
+	return s.Token
+}
+
+func (g *rig) events(k timeline.Kind) (details []string) {
+	for _, e := range g.tl.Since(0) {
+		if e.Kind == k {
+			details = append(details, e.Detail)
+		}
+	}
+	return details
+}
+
+func TestInstalledOnceThenDisk(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	if s := g.Boot(g.node, g.node.IP); !s.Disk {
+		t.Fatalf("after a complete fetch: %+v, want its disk", s)
+	}
+	g.wait(2 * time.Minute)
+	g.Seen(g.node, "connected to 22623")
+	g.restart(t) // it must survive
+	for range 3 {
+		g.wait(time.Minute)
+		if s := g.Boot(g.node, g.node.IP); !s.Disk {
+			t.Fatalf("an installed node gets %+v", s)
+		}
+	}
+	if got := g.State(g.node); got.Phase != Installed || got.Evidence != "connected to 22623" {
+		t.Errorf("state %+v", got)
+	}
+}
+
+func TestFailedInstallIsRetriedOnce(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Fatal("want its disk")
+	}
+	g.wait(3 * time.Minute)
+	g.install(t) // the second network boot without evidence installs again
+	if n := len(g.events(timeline.BootFailed)); n != 1 {
+		t.Fatalf("%d boot.failed events", n)
+	}
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Fatal("want its disk again")
+	}
+	g.wait(3 * time.Minute)
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Error("it was installed a third time")
+	}
+	if ev := g.events(timeline.BootFailed); len(ev) != 2 || !strings.Contains(ev[1], "reinstall w0") {
+		t.Errorf("events %q do not say what to do", ev)
+	}
+}
+
+func TestLateNetworkBootGoesToDisk(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	g.Boot(g.node, g.node.IP)
+	g.wait(16 * time.Minute)
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Error("a network boot long after the installation installed again")
+	}
+}
+
+func TestBrokenInstallStartsAgain(t *testing.T) {
+	g := newRig(t)
+	g.Acked(g.node.MACs[0], g.node.IP)
+	first := g.Boot(g.node, g.node.IP)
+	g.RootfsFetched(g.node)
+	g.wait(time.Minute)
+	second := g.Boot(g.node, g.node.IP)
+	if second.Disk || second.Token == first.Token {
+		t.Errorf("after a broken installation: %+v, first token %s", second, first.Token)
+	}
+	g.IgnitionFetched(g.node)
+	if p := g.State(g.node).Phase; p != Installing {
+		t.Errorf("phase %s: the rootfs of the broken attempt counted", p)
+	}
+}
+
+func TestOneBootAsksManyTimes(t *testing.T) {
+	g := newRig(t)
+	g.Acked(g.node.MACs[0], g.node.IP)
+	first := g.Boot(g.node, g.node.IP)
+	for range 5 {
+		g.wait(2 * time.Second)
+		if s := g.Boot(g.node, g.node.IP); s != first {
+			t.Fatalf("asked again in one boot: %+v, first %+v", s, first)
+		}
+	}
+	if n := len(g.events(timeline.BootScript)); n != 1 {
+		t.Errorf("%d boot.script events", n)
+	}
+}
+
+func TestTokenOnlyForTheProvenAddress(t *testing.T) {
+	g := newRig(t)
+	if s := g.Boot(g.node, g.node.IP); s.Token != "" {
+		t.Error("a token without a DHCP answer")
+	}
+	g.Acked(g.node.MACs[0], g.node.IP)
+	if s := g.Boot(g.node, netip.MustParseAddr("10.0.0.66")); s.Token != "" {
+		t.Error("a token for another address")
+	}
+	if s := g.Boot(g.node, g.node.IP); s.Token == "" {
+		t.Error("no token for the proven address")
+	}
+	g.wait(20 * time.Minute)
+	if s := g.Boot(g.node, g.node.IP); s.Token != "" {
+		t.Error("a token 20 minutes after the DHCP answer")
+	}
+}
+
+func TestTokenServesUntilTenMinutesAfterTheFetch(t *testing.T) {
+	g := newRig(t)
+	if err := g.CheckToken(g.node, ""); err != nil {
+		t.Errorf("a node that was never handed a token: %v", err)
+	}
+	token := g.install(t)
+	if err := g.CheckToken(g.node, "wrong"); err == nil {
+		t.Error("a wrong token serves")
+	}
+	if err := g.CheckToken(g.node, token); err != nil {
+		t.Errorf("3 minutes after the fetch: %v", err)
+	}
+	g.wait(10 * time.Minute)
+	if err := g.CheckToken(g.node, token); err == nil {
+		t.Error("13 minutes after the fetch the token still serves")
+	}
+}
+
+func TestEvidenceWithoutStateProtectsARunningCluster(t *testing.T) {
+	g := newRig(t)
+	g.Seen(g.node, "its 6443 answers")
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Error("a running node was installed again after the state was lost")
+	}
+	g.Reinstall(g.node)
+	if g.Boot(g.node, g.node.IP).Disk {
+		t.Error("reinstall did not arm it")
+	}
+}
+
+func TestEvidenceOfTheInstallerDoesNotCount(t *testing.T) {
+	g := newRig(t)
+	g.Boot(g.node, g.node.IP)
+	g.Seen(g.node, "connected to 22623")
+	if p := g.State(g.node).Phase; p != Installing {
+		t.Errorf("phase %s", p)
+	}
+}
+
+func TestTokenIsNotShown(t *testing.T) {
+	g := newRig(t)
+	token := g.install(t)
+	if s := g.State(g.node); s.Token != "" {
+		t.Error("State shows the token")
+	}
+	if slices.ContainsFunc(g.tl.Since(0), func(e timeline.Event) bool { return strings.Contains(e.Detail, token) }) {
+		t.Error("an event shows the token")
+	}
+}

@@ -1,0 +1,68 @@
+package plan
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"helperd/config"
+)
+
+// DHCP is what the DHCP server serves.
+type DHCP struct {
+	Enabled bool
+	Subnets []Subnet
+	// Reservations are in the order of the file; a node with two MACs has two.
+	Reservations []Reservation
+}
+
+// Mode of DHCP on a network.
+type Mode string
+
+// The modes.
+const (
+	ModeServer Mode = "server"
+	ModeProxy  Mode = "proxy"
+	ModeOff    Mode = "off"
+)
+
+// Range is an inclusive range of addresses.
+type Range = config.Range
+
+// Subnet is one IPv4 network with DHCP.
+type Subnet struct {
+	Prefix           netip.Prefix
+	Interface        string // empty: the interface that holds an address in Prefix; none: reached by relay
+	Mode             Mode
+	Server           netip.Addr // option 54 and siaddr
+	Pool             Range      // zero: known machines only
+	PoolLease        time.Duration
+	ReservationLease time.Duration
+	IgnoreUnknown    bool // machines that are in no list get no answer
+	Router           netip.Addr
+	DNS              []netip.Addr
+	NTP              []netip.Addr // empty: option 42 is not sent
+	MTU              int          // 0: option 26 is not sent
+	Routes           []Route      // option 121; the default route is in it when Router is set
+	Domain           string       // option 15 for pool clients; empty: not sent
+	Search           []string     // option 119 for pool clients
+}
+
+// Route is a static route.
+type Route struct {
+	To  netip.Prefix
+	Via netip.Addr
+}
+
+// Reservation is a fixed address for one MAC.
+type Reservation struct {
+	MAC      MAC
+	Address  netip.Addr
+	Node     string // FQDN of the node; empty for hosts
+	Hostname string // option 12
+	Domain   string // option 15
+	Search   []string
+	Boot     *BootFiles // nil: nothing to boot
+}
+
+func uitoa(v uint32) string { return strconv.FormatUint(uint64(v), 10) }

@@ -1,0 +1,44 @@
+package plan
+
+import "net/netip"
+
+// TFTP is what the TFTP server serves. Boot files per node are rendered from
+// Nodes by package boot; loaders are found by package boot.
+type TFTP struct {
+	Enabled bool
+	Listen  []netip.AddrPort
+	Root    string // folder with files of the user's own; empty: none
+	Files   []File
+	MTU     int // smallest MTU of the networks that declare one; 0: 1500
+}
+
+// HTTP is what the web server serves.
+type HTTP struct {
+	Enabled  bool
+	Listen   []netip.AddrPort
+	Root     string
+	Listing  bool
+	Files    []File
+	Ignition []Ignition
+	// Machines may fetch artifacts and scripts: the machine networks.
+	Machines []netip.Prefix
+}
+
+// File is a file under a name of ours.
+type File struct {
+	Path   string // URL path, such as /artifacts/rhcos/kernel
+	File   string // path on this machine; empty: only URL is known
+	URL    string
+	SHA256 string
+}
+
+// Ignition is one role's ignition file of one cluster.
+type Ignition struct {
+	Path    string // URL path, such as /ignition/ocp4.example.com/master.ign
+	File    string // path on this machine
+	Cluster string // zone of the cluster
+	Role    Role
+	Nodes   []*Node // who may have it
+	Open    bool    // gate open: any machine of the networks may have it
+	Expired bool    // serve it although its certificates have expired
+}

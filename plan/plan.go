@@ -1,0 +1,161 @@
+// Package plan derives, from one configuration, all that the services serve.
+//
+// It is where the product's knowledge of OpenShift lives: one node entry
+// becomes records, a reservation, boot files, ignition rights and balancer
+// servers. Compile is pure: no clock, no disk, no network. Services read a
+// Plan and never compute what it could say.
+package plan
+
+import (
+	"net/netip"
+
+	"helperd/config"
+)
+
+// MAC is an Ethernet address.
+type MAC = config.MAC
+
+// ParseMAC reads six hex bytes separated by colons or dashes.
+func ParseMAC(s string) (MAC, error) { return config.ParseMAC(s) }
+
+// A Plan says everything that is served. It is immutable once returned;
+// services keep pointers into it.
+type Plan struct {
+	Helper   Helper
+	Networks []Network
+	Clusters []*Cluster
+	Nodes    []*Node // of all clusters, in the order of the file
+	Hosts    []Host
+
+	DNS   DNS
+	DHCP  DHCP
+	TFTP  TFTP
+	HTTP  HTTP
+	LB    LB
+	NFS   NFS
+	Admin Admin
+
+	// Unserved names what the file asks for and this version does not serve, with the reason.
+	Unserved []Unserved
+}
+
+// Helper is the machine that helperd runs on.
+type Helper struct {
+	Name     string
+	Address  netip.Addr
+	Address6 netip.Addr // zero: none
+}
+
+// Addresses are the helper's addresses, IPv4 first.
+func (h Helper) Addresses() []netip.Addr {
+	if h.Address6.IsValid() {
+		return []netip.Addr{h.Address, h.Address6}
+	}
+	return []netip.Addr{h.Address}
+}
+
+// Network is a machine network.
+type Network struct {
+	Prefix    netip.Prefix
+	Interface string // empty: the interface that holds an address in Prefix
+	Gateway   netip.Addr
+}
+
+// Role of a node.
+type Role string
+
+// The roles.
+const (
+	Bootstrap Role = "bootstrap"
+	Master    Role = "master"
+	Worker    Role = "worker"
+	Arbiter   Role = "arbiter"
+)
+
+// Cluster is one OpenShift cluster.
+type Cluster struct {
+	Name    string
+	Zone    string // NAME.DOMAIN, without a trailing dot
+	Address netip.Addr
+	Nodes   []*Node
+}
+
+// Node is one machine of a cluster.
+type Node struct {
+	Name    string
+	FQDN    string // the node's key in events, state and metrics
+	Cluster *Cluster
+	Role    Role
+	MACs    []MAC
+	IP      netip.Addr
+	IP6     netip.Addr
+	Arch    string
+	Ingress bool
+	Boot    *Boot // nil: the cluster boots nothing from here
+}
+
+// Host is a machine that is in no cluster.
+type Host struct {
+	Name string
+	IP   netip.Addr
+	IP6  netip.Addr
+	MACs []MAC
+}
+
+// NFS is checked and not served yet.
+type NFS struct{ Exports []Export }
+
+// Export is a folder that clients may mount.
+type Export struct {
+	Path    string
+	Clients []netip.Prefix
+}
+
+// Admin says where people reach the daemon.
+type Admin struct{ Socket bool }
+
+// Unserved is a part of the file that this version does not serve.
+type Unserved struct {
+	Service string // key of the file, such as "nfs"
+	Reason  string
+}
+
+// NodeByMAC finds the node that owns m, or nil.
+func (p *Plan) NodeByMAC(m MAC) *Node {
+	for _, n := range p.Nodes {
+		for _, have := range n.MACs {
+			if have == m {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// NodeByAddr finds the node that owns a, or nil.
+func (p *Plan) NodeByAddr(a netip.Addr) *Node {
+	a = a.Unmap()
+	for _, n := range p.Nodes {
+		if n.IP == a || n.IP6 == a && a.IsValid() {
+			return n
+		}
+	}
+	return nil
+}
+
+// NodeByName finds a node by its FQDN, or by its short name when only one cluster has it.
+func (p *Plan) NodeByName(name string) *Node {
+	var found *Node
+	for _, n := range p.Nodes {
+		if n.FQDN == name {
+			return n
+		}
+		if n.Name == name {
+			if found != nil {
+				return nil
+			}
+			found = n
+		}
+	}
+	return found
+}

@@ -1,0 +1,79 @@
+// Package services is the contract that every protocol server of the helper
+// node fulfils, and nothing else.
+package services
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"helperd/internal/guard"
+	"helperd/internal/socket"
+	"helperd/nodes"
+	"helperd/plan"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// A Service is one protocol server of the helper node.
+type Service interface {
+	// Name is the word used in the configuration, logs and metrics, such as "dns".
+	Name() string
+
+	// Prepare builds all that p asks for (zones compiled, files opened,
+	// sockets bound) and changes nothing that is served. All that can fail, fails here.
+	Prepare(ctx context.Context, p *plan.Plan) (Change, error)
+
+	// Serve does the background work until ctx ends. The supervisor restarts
+	// it if it returns early. Packets are served between the first Commit and
+	// the end of Serve.
+	Serve(ctx context.Context) error
+
+	// Check asks the running service a question over the wire, as a node
+	// would. A service that is disabled or whose socket is still held by
+	// another process returns nil: its Status says so.
+	Check(ctx context.Context) error
+
+	// Status says what people see of the service.
+	Status() Status
+}
+
+// A Change is prepared and not yet visible.
+type Change interface {
+	Commit()  // a pointer swap: cannot fail, cannot block
+	Discard() // releases what Prepare took
+}
+
+// Status is what people see of a service.
+type Status struct {
+	// State is up, degraded (Problem says why), or disabled.
+	State     State           `json:"state"`
+	Listeners []socket.Status `json:"listeners,omitempty"`
+	// Problem is what keeps the service from its work and what to do about it.
+	Problem string `json:"problem,omitempty"`
+	// Counters are totals since the start, such as queries.
+	Counters map[string]uint64 `json:"counters,omitempty"`
+}
+
+// State of a service.
+type State string
+
+// The states.
+const (
+	Up       State = "up"
+	Degraded State = "degraded"
+	Disabled State = "disabled"
+)
+
+// Host is what the daemon gives to a service.
+type Host struct {
+	Log     *slog.Logger
+	Guard   *guard.Group // starts every goroutine
+	Fuse    *guard.Fuse  // checked once a packet or batch in every handler
+	Sockets *socket.Table
+	Events  *timeline.Timeline
+	Nodes   *nodes.Registry
+	Store   *state.Store
+	Metrics prometheus.Registerer
+}

@@ -1,0 +1,107 @@
+// Package state keeps what must survive a restart, in one bbolt file: leases,
+// what is known of nodes, and the last good configuration. Every write is on
+// disk when the call returns.
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+var (
+	bucketLeases = []byte("leases")
+	bucketNodes  = []byte("nodes")
+	bucketMeta   = []byte("meta")
+
+	keyConfig = []byte("config")
+	keySerial = []byte("serial")
+)
+
+// Store is the state file of one daemon.
+type Store struct{ db *bbolt.DB }
+
+// Open opens DIR/helperd.db and makes both when they are not there. A second
+// daemon on the same folder is an error.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	path := filepath.Join(dir, "helperd.db")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("open %s: another helperd uses it; stop that one, or give this one a folder of its own with --state", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w; if the file is damaged, move it away: helperd starts without it and forgets pool leases and which nodes are installed", path, err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketLeases, bucketNodes, bucketMeta} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("prepare %s: %w", path, err)
+	}
+	return &Store{db}, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+// LastGood gives the bytes of the configuration that was applied last, or nil.
+func (s *Store) LastGood() ([]byte, error) { return s.get(bucketMeta, keyConfig) }
+
+// SetLastGood stores the bytes of an applied configuration.
+func (s *Store) SetLastGood(b []byte) error { return s.put(bucketMeta, keyConfig, b) }
+
+// NextSerial gives a zone serial that is above all before, and about the
+// clock's seconds, so that it rises even when the state was lost (RFC 1982
+// arithmetic holds until 2106).
+func (s *Store) NextSerial(now time.Time) (uint32, error) {
+	serial := uint32(now.Unix())
+	old, err := s.get(bucketMeta, keySerial)
+	if err != nil {
+		return 0, err
+	}
+	if len(old) == 4 {
+		serial = max(serial, binary.BigEndian.Uint32(old)+1)
+	}
+	return serial, s.put(bucketMeta, keySerial, binary.BigEndian.AppendUint32(nil, serial))
+}
+
+// PutNode stores what package nodes knows of a node, under its FQDN.
+func (s *Store) PutNode(fqdn string, b []byte) error { return s.put(bucketNodes, []byte(fqdn), b) }
+
+// Nodes gives everything that PutNode stored.
+func (s *Store) Nodes() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketNodes).ForEach(func(k, v []byte) error {
+			out[string(k)] = append([]byte(nil), v...)
+			return nil
+		})
+	})
+	return out, err
+}
+
+func (s *Store) get(bucket, key []byte) (out []byte, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		out = append(out, tx.Bucket(bucket).Get(key)...)
+		return nil
+	})
+	return out, err
+}
+
+func (s *Store) put(bucket, key, value []byte) error {
+	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, value) })
+}

@@ -1,0 +1,80 @@
+// Package timeline joins what all services see of a node into one story: its
+// stages from power-on to ready, and why it is stuck. The command line, the
+// API and the web UI read this one model.
+package timeline
+
+import (
+	"net/netip"
+	"time"
+
+	"helperd/plan"
+)
+
+// Kind of an event, as SERVICE.WHAT.
+type Kind string
+
+// The kinds. A comment says what Detail carries.
+const (
+	DHCPDiscover Kind = "dhcp.discover" // client kind, such as "iPXE BIOS"
+	DHCPOffer    Kind = "dhcp.offer"    // boot file offered, if any
+	DHCPAck      Kind = "dhcp.ack"      // boot file, if any
+	DHCPNak      Kind = "dhcp.nak"      // reason
+	DHCPDecline  Kind = "dhcp.decline"  // the client found the address in use
+	DHCPRefused  Kind = "dhcp.refused"  // why the machine gets no answer, and what to do
+	DHCPForeign  Kind = "dhcp.foreign"  // another DHCP server was heard; Addr and MAC are its own
+	DHCPFailed   Kind = "dhcp.failed"   // an answer could not be given, such as a full pool or disk
+	TFTPGet      Kind = "tftp.get"      // file; Bytes of Total
+	TFTPMiss     Kind = "tftp.miss"     // file and why it is not there
+	TFTPFailed   Kind = "tftp.failed"   // file; the transfer broke off
+	HTTPGet      Kind = "http.get"      // path; Bytes of Total, complete when equal
+	HTTPMiss     Kind = "http.miss"     // path and why it is not there
+	HTTPFailed   Kind = "http.failed"   // path; the transfer broke off
+	BootScript   Kind = "boot.script"   // ScriptInstall or ScriptDisk
+	BootRefused  Kind = "boot.refused"  // why the node boots nothing
+	BootFailed   Kind = "boot.failed"   // the installation did not take
+
+	IgnitionServed  Kind = "ignition.served"  // file
+	IgnitionRefused Kind = "ignition.refused" // reason and remedy
+	DNSFirst        Kind = "dns.first"        // first name the node asked for
+	LBFirst         Kind = "lb.first"         // frontend that the node reached first
+	LBUp            Kind = "lb.up"            // backend/server
+	LBDown          Kind = "lb.down"          // backend/server and why
+	NodeInstalled   Kind = "node.installed"   // the evidence
+	ConfigApplied   Kind = "config.applied"   // what changed
+	ConfigRejected  Kind = "config.rejected"  // what is wrong, where
+	ServicePanic    Kind = "service.panic"    // service and panic value
+)
+
+// What a boot script told a node.
+const (
+	ScriptInstall = "install"
+	ScriptDisk    = "disk"
+)
+
+// An Event is something that was seen. Services fill in what they know;
+// Emit adds time, sequence and, by MAC or address, the node.
+type Event struct {
+	Seq    uint64     `json:"seq"`
+	Time   time.Time  `json:"time"`
+	Kind   Kind       `json:"kind"`
+	Node   string     `json:"node,omitempty"` // FQDN
+	MAC    plan.MAC   `json:"mac,omitzero"`
+	Addr   netip.Addr `json:"addr,omitzero"`
+	Detail string     `json:"detail,omitempty"`
+	File   string     `json:"file,omitempty"` // path that was asked for
+	Bytes  int64      `json:"bytes,omitempty"`
+	Total  int64      `json:"total,omitempty"`
+	// Repeated counts further events of the same kind, node, address, MAC and
+	// detail within a minute, which are folded into this one.
+	Repeated int `json:"repeated,omitempty"`
+}
+
+// Trouble reports whether the event needs a person's attention.
+func (e *Event) Trouble() bool {
+	switch e.Kind {
+	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed,
+		IgnitionRefused, LBDown, ConfigRejected, ServicePanic:
+		return true
+	}
+	return false
+}

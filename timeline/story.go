@@ -1,0 +1,148 @@
+package timeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Stage is how far a node has come.
+type Stage string
+
+// The stages in the order in which a node passes them.
+const (
+	Off       Stage = "off"
+	DHCP      Stage = "dhcp"
+	Loader    Stage = "loader"
+	Kernel    Stage = "kernel"
+	Rootfs    Stage = "rootfs"
+	Ignition  Stage = "ignition"
+	Installed Stage = "installed"
+	Joining   Stage = "joining"
+	Ready     Stage = "ready"
+)
+
+var order = []Stage{Off, DHCP, Loader, Kernel, Rootfs, Ignition, Installed, Joining, Ready}
+
+// Story is what is known of one node's boot.
+type Story struct {
+	Node  string    `json:"node"`
+	Stage Stage     `json:"stage"`
+	Since time.Time `json:"since,omitzero"` // when the stage began
+	// Passed are the stages of this boot with the time they were reached.
+	Passed []Passed `json:"passed,omitempty"`
+	// Progress is what is being fetched, such as "rootfs 43 %".
+	Progress string `json:"progress,omitempty"`
+	// Hint says why the node does not go on and what to do; empty: nothing is wrong.
+	Hint string    `json:"hint,omitempty"`
+	Last time.Time `json:"last,omitzero"` // when the node was seen last
+
+	trouble string // detail of the last trouble of this stage
+	retries int
+}
+
+// Passed is a stage that the node has reached.
+type Passed struct {
+	Stage Stage     `json:"stage"`
+	At    time.Time `json:"at"`
+}
+
+// stageOf tells which stage an event proves; empty: none.
+func stageOf(e *Event) Stage {
+	switch e.Kind {
+	case DHCPDiscover, DHCPOffer, DHCPAck:
+		return DHCP
+	case TFTPGet, HTTPGet:
+		return fileStage(e)
+	case BootScript:
+		if e.Detail == ScriptInstall {
+			return Loader
+		}
+	case IgnitionServed:
+		return Ignition
+	case NodeInstalled:
+		return Installed
+	case LBFirst:
+		return Joining
+	case LBUp:
+		return Ready
+	}
+	return ""
+}
+
+func fileStage(e *Event) Stage {
+	switch {
+	case strings.HasSuffix(e.File, "/rootfs"), strings.HasSuffix(e.File, "/metal"):
+		return Rootfs
+	case strings.HasSuffix(e.File, "/kernel"), strings.HasSuffix(e.File, "/initramfs"):
+		return Kernel
+	}
+	return Loader
+}
+
+func (s *Story) add(e *Event) {
+	s.Last = e.Time
+	if e.Trouble() {
+		s.trouble = e.Detail
+		s.retries++
+		return
+	}
+	stage := stageOf(e)
+	if stage == "" {
+		return
+	}
+	now, was := slices.Index(order, stage), slices.Index(order, s.Stage)
+	// Firmware asks for an address several times in one boot, and so does the
+	// installer: only a boot script, or a request after a long silence, is a new boot.
+	if now < was && !(stage == Loader && was >= slices.Index(order, Rootfs)) {
+		return
+	}
+	if now < was {
+		s.Passed = nil
+	}
+	if stage != s.Stage {
+		s.Stage, s.Since, s.trouble, s.retries = stage, e.Time, "", 0
+		s.Passed = append(s.Passed, Passed{stage, e.Time})
+	}
+	s.Progress = ""
+	if e.Total > 0 && e.Bytes < e.Total {
+		s.Progress = fmt.Sprintf("%s %d %%", stage, e.Bytes*100/e.Total)
+	}
+}
+
+// patience is how long a stage may take before a hint is due.
+var patience = map[Stage]time.Duration{
+	DHCP: 30 * time.Second, Loader: time.Minute, Kernel: 2 * time.Minute, Rootfs: 2 * time.Minute,
+	Ignition: 10 * time.Minute, Installed: 10 * time.Minute, Joining: 20 * time.Minute,
+}
+
+// advice says what usually keeps a node in a stage.
+var advice = map[Stage]string{
+	DHCP:      "it has an address and asks for no boot file: is network boot its first boot device?",
+	Loader:    "the boot loader runs and asks for no kernel: look at its console",
+	Kernel:    "kernel and initramfs are loaded and no rootfs is asked for: does the console show a kernel panic, and has the machine 4 GiB of memory?",
+	Rootfs:    "the rootfs is fetched and no ignition is asked for: look at coreos-installer on its console, and at install_disk",
+	Ignition:  "the disk is written and the node does not come back: is the disk its next boot device?",
+	Installed: "the installed system is seen and does not reach api-int: look at its console",
+	Joining:   "it talks to the machine config server and is not ready yet: see `oc get csr` and approve what is pending",
+}
+
+// snapshot copies the story and works out the hint as of now.
+func (s *Story) snapshot(now time.Time) Story {
+	c := *s
+	c.Passed = slices.Clone(s.Passed)
+	limit, ok := patience[s.Stage]
+	switch {
+	case s.trouble != "":
+		c.Hint = s.trouble
+		if s.retries > 1 {
+			c.Hint = fmt.Sprintf("%s (%d times)", s.trouble, s.retries)
+		}
+	case ok && s.Progress != "" && now.Sub(s.Last) > 30*time.Second:
+		c.Hint = fmt.Sprintf("%s stopped %s ago", s.Progress, now.Sub(s.Last).Round(time.Second))
+	case ok && s.Progress == "" && now.Sub(s.Since) > limit:
+		c.Hint = advice[s.Stage]
+	}
+	return c
+}
