@@ -26,19 +26,24 @@ func newDecoder(positions map[string]Position) *decoder {
 // full reports whether the walk was cut off.
 func (d *decoder) full() bool { return d.expanded > maxExpanded || len(d.ds) > maxDiagnostics }
 
+// errorf complains about the value at path.
 func (d *decoder) errorf(n *yaml.Node, path, format string, args ...any) {
 	d.failed[path] = true
-	message := fmt.Sprintf(format, args...)
-	if path != "" {
-		message = path + ": " + message
+	d.report(n, path, format, args...)
+}
+
+// report complains about something in the mapping at path.
+func (d *decoder) report(n *yaml.Node, path, format string, args ...any) {
+	if path == "" {
+		path = "the file"
 	}
-	d.ds = append(d.ds, Diagnostic{Position{n.Line, n.Column}, Error, message})
+	d.ds = append(d.ds, Diagnostic{Position{n.Line, n.Column}, Error, path + ": " + fmt.Sprintf(format, args...)})
 }
 
 // document decodes the root.
 func (d *decoder) document(n *yaml.Node, c *Config) {
 	if isNull(n) {
-		d.errorf(n, "", "the file is empty; %s", smallest)
+		d.ds = append(d.ds, emptyFile(n.Line, n.Column)...)
 		return
 	}
 	d.value(n, reflect.ValueOf(c).Elem(), field{}, "")
@@ -144,11 +149,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	for _, f := range fields {
 		if f.required && !written[f.key] && !d.failed[join(path, f.key)] {
 			d.failed[join(path, f.key)] = true
-			where := path
-			if where == "" {
-				where = "the file"
-			}
-			d.ds = append(d.ds, Diagnostic{Position{n.Line, n.Column}, Error, fmt.Sprintf("%s: key %q is missing; write %s", where, f.key, f.example())})
+			d.report(n, path, "key %q is missing; write %s", f.key, f.example())
 		}
 	}
 }
@@ -162,11 +163,11 @@ func (d *decoder) pairs(n *yaml.Node, path string, depth int) []pair {
 		k, v := n.Content[i], n.Content[i+1]
 		switch {
 		case k.Kind != yaml.ScalarNode:
-			d.errorf(k, path, "this key is %s; write a word", kindName(k))
+			d.report(k, path, "this key is %s; write a word", kindName(k))
 		case k.Value == "<<" && k.Style == 0:
 			merged = append(merged, d.merge(v, path, depth+1)...)
 		case first[k.Value] != nil:
-			d.errorf(k, join(path, k.Value), "the key is written twice (first in line %d); keep one", first[k.Value].Line)
+			d.report(k, path, "key %q is written twice (first in line %d); keep one", clip(k.Value), first[k.Value].Line)
 		default:
 			first[k.Value] = k
 			own = append(own, pair{k, v})
@@ -194,10 +195,10 @@ func (d *decoder) merge(n *yaml.Node, path string, depth int) []pair {
 		}
 		switch {
 		case s.Kind != yaml.MappingNode:
-			d.errorf(n, path, "<< merges a mapping; this is %s", kindName(s))
+			d.report(n, path, "<< merges a mapping; this is %s", kindName(s))
 			continue
 		case depth > 10:
-			d.errorf(n, path, "<< is nested too deep, or merges a mapping into itself")
+			d.report(n, path, "<< is nested too deep, or merges a mapping into itself")
 			return all
 		}
 		d.expanded += len(s.Content)
@@ -223,11 +224,7 @@ func (d *decoder) unknownKey(k *yaml.Node, t reflect.Type, fields []field, path 
 	if t == reflect.TypeFor[Node]() && k.Value == "bmc" {
 		hint = "the name is reserved, and this version does not use it"
 	}
-	where := path
-	if where == "" {
-		where = "the file"
-	}
-	d.ds = append(d.ds, Diagnostic{Position{k.Line, k.Column}, Error, fmt.Sprintf("%s: unknown key %q; %s", where, clip(k.Value), hint)})
+	d.report(k, path, "unknown key %q; %s", clip(k.Value), hint)
 }
 
 func join(path, key string) string {

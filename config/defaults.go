@@ -19,18 +19,11 @@ func (c *Config) setDefaults() {
 	}
 	c.balancerDefaults()
 	for i, e := range c.NFS.Exports {
-		if !c.written(index("nfs.exports", i) + ".clients") {
+		if !c.Written(index("nfs.exports", i) + ".clients") {
 			e.Clients = c.prefixes()
 			c.NFS.Exports[i] = e
 		}
 	}
-}
-
-// written reports whether the file has a value at path. A bool that is true
-// unless written can be told from one that was switched off only so.
-func (c *Config) written(path string) bool {
-	_, ok := c.positions[path]
-	return ok
 }
 
 // constants sets the defaults of the struct tags at and below v.
@@ -43,7 +36,7 @@ func (c *Config) constants(v reflect.Value, path string) {
 	case v.Kind() == reflect.Struct && isMapping(v.Type()):
 		for _, f := range readFields(v.Type()) {
 			p := join(path, f.key)
-			if f.fallback == "" || c.written(p) {
+			if f.fallback == "" || c.Written(p) {
 				c.constants(v.Field(f.index), p)
 				continue
 			}
@@ -80,7 +73,7 @@ func (c *Config) servicePorts() {
 			c.DNS.Forwarders[i].AddrPort = netip.AddrPortFrom(f.Addr(), 53)
 		}
 	}
-	if !c.written("dns.allow") {
+	if !c.Written("dns.allow") {
 		c.DNS.Allow = c.prefixes()
 	}
 }
@@ -109,7 +102,7 @@ func (c *Config) networkDefaults() {
 		if n.CIDR.Addr().Is6() {
 			own = c.Helper.Address6
 		}
-		if !c.written(index("networks", i)+".dns") && c.DNS.Enabled && own.IsValid() {
+		if !c.Written(index("networks", i)+".dns") && c.DNS.Enabled && own.IsValid() {
 			n.DNS = []netip.Addr{own}
 		}
 	}

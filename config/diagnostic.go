@@ -72,3 +72,11 @@ func (c *Config) Pos(path string) Position {
 		path = path[:i]
 	}
 }
+
+// Written reports whether the file has a value at path. It tells a bool that is
+// true unless written from one that was switched on, and a default from the
+// same value in the file.
+func (c *Config) Written(path string) bool {
+	_, ok := c.positions[path]
+	return ok
+}

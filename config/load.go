@@ -25,8 +25,6 @@ const (
 	maxDiagnostics = 1000
 )
 
-const smallest = "the smallest file has version, helper, networks and clusters"
-
 // Load reads one configuration file and fills in its defaults. The diagnostics
 // are in the order of the file; with an error among them the Config is nil.
 //
@@ -71,7 +69,7 @@ func parse(b []byte) (*yaml.Node, Diagnostics) {
 	doc, err := nextDocument(l)
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, one(1, 1, "the file is empty; %s", smallest)
+		return nil, emptyFile(1, 1)
 	case err != nil:
 		return nil, Diagnostics{syntaxError(b, err)}
 	}
@@ -127,6 +125,10 @@ func unreadable(b []byte) Diagnostics {
 	return nil
 }
 
+func emptyFile(line, column int) Diagnostics {
+	return one(line, column, "the file is empty; the smallest one has version, helper, networks and clusters")
+}
+
 func one(line, column int, format string, args ...any) Diagnostics {
 	return Diagnostics{{Position{line, column}, Error, fmt.Sprintf(format, args...)}}
 }
@@ -142,7 +144,8 @@ var remedies = []struct{ found, message string }{
 	{"found unexpected end of stream", "a quote is not closed"},
 	{"did not find expected key", "a key was expected; indent this line like its neighbours"},
 	{"did not find expected '-' indicator", `a further "- " was expected; indent this line like its neighbours`},
-	{"could not find expected ':'", `a key without ": "`},
+	{"could not find expected ':'", `a key without ": "; write KEY: VALUE`},
+	{"did not find expected node content", "a value was expected"},
 	{"<document start>", "indented less than the first line of the file; indent keys of one level alike"},
 	{"character that cannot start any token", "this character cannot start a value; put the text in quotes"},
 	{"incompatible YAML document", "only YAML 1.1 and 1.2 are read; remove the %YAML line"},
@@ -154,8 +157,12 @@ func syntaxError(b []byte, err error) Diagnostic {
 	if !errors.As(err, &le) {
 		return one(1, 1, "%v", err)[0]
 	}
-	line, column := max(le.Mark.Line, 1), max(le.Mark.Column, 1)
-	if l, c, ok := indentTab(b, le.ContextMark.Line, line); ok {
+	mark := le.Mark
+	if startsWrong(le.Message) && le.ContextMark.Line > 0 {
+		mark = le.ContextMark
+	}
+	line, column := max(mark.Line, 1), max(mark.Column, 1)
+	if l, c, ok := indentTab(b, le.ContextMark.Line, max(line, le.Mark.Line)); ok {
 		return one(l, c, "a tab indents this line; YAML wants spaces")[0]
 	}
 	message := le.Message
@@ -169,6 +176,12 @@ func syntaxError(b []byte, err error) Diagnostic {
 		message += fmt.Sprintf(" (of what starts in line %d)", from)
 	}
 	return one(line, column, "%s", message)[0]
+}
+
+// startsWrong reports whether the mistake is where the construct starts; it is
+// noticed only where it ends, at the end of the file at worst.
+func startsWrong(message string) bool {
+	return strings.Contains(message, "found unexpected end of stream") || strings.Contains(message, "could not find expected ':'")
 }
 
 // indentTab finds the first tab that indents one of the given lines.

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -41,22 +43,17 @@ func (r Range) String() string {
 	return r.First.String() + "-" + r.Last.String()
 }
 
+// macForms are how MAC addresses are written: by colons, by dashes, and in
+// Cisco's groups of four digits.
+var macForms = regexp.MustCompile(`^(?i:[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9a-f]{2}(-[0-9a-f]{2}){5}|[0-9a-f]{4}(\.[0-9a-f]{4}){2})$`)
+
 // ParseMAC reads six hex bytes separated by colons, dashes, or in Cisco's dotted groups of four digits.
 func ParseMAC(s string) (MAC, error) {
-	var m MAC
-	hex := strings.NewReplacer(":", "", "-", "", ".", "").Replace(s)
-	groups := strings.FieldsFunc(s, func(r rune) bool { return r == ':' || r == '-' || r == '.' })
-	if len(hex) != 12 || len(groups) != 6 && len(groups) != 3 {
-		return m, fmt.Errorf("%q is not a MAC address; write six hex bytes, such as 52:54:00:60:72:67", clip(s))
+	b, err := hex.DecodeString(strings.NewReplacer(":", "", "-", "", ".", "").Replace(s))
+	if err != nil || !macForms.MatchString(s) {
+		return MAC{}, fmt.Errorf("%q is not a MAC address; write six hex bytes, such as 52:54:00:60:72:67", clip(s))
 	}
-	for i := range m {
-		b, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
-		if err != nil {
-			return MAC{}, fmt.Errorf("%q is not a MAC address; write six hex bytes, such as 52:54:00:60:72:67", clip(s))
-		}
-		m[i] = byte(b)
-	}
-	return m, nil
+	return MAC(b), nil
 }
 
 func (m MAC) String() string {

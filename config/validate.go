@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -66,22 +67,36 @@ func (v *validator) broken(path string) bool {
 func (v *validator) helper() {
 	h := v.c.Helper
 	v.label("helper.name", "helper", h.Name)
-	v.family("helper.address", "helper", h.Address, false)
-	v.family("helper.address6", "helper", h.Address6, true)
-	v.claimAddress("helper.address", "the helper", h.Address)
-	v.claimAddress("helper.address6", "the helper", h.Address6)
-	v.inNetwork("helper.address", "helper", h.Address, "add the network of the helper, with dhcp: {mode: off} if nothing is to be handed out there")
+	own := v.family("helper.address", "helper", h.Address, false)
+	v.claimAddress("helper.address", "the helper", own)
+	v.claimAddress("helper.address6", "the helper", v.family("helper.address6", "helper", h.Address6, true))
+	v.inNetwork("helper.address", "helper", own, "add the network of the helper, with dhcp: {mode: off} if nothing is to be handed out there")
 }
 
-// family refuses an address of the other IP version.
-func (v *validator) family(path, who string, a netip.Addr, six bool) {
+// machine checks and claims both addresses of a node or host.
+func (v *validator) machine(p, who string, ip, ip6 netip.Addr, remedy string) {
+	if !ip.IsValid() && !ip6.IsValid() && !v.failed[p] && !v.broken(p+".ip") && !v.broken(p+".ip6") {
+		v.errorf(p, "%s: no address; write such as ip: %s", who, v.exampleAddress())
+	}
+	ip, ip6 = v.family(p+".ip", who, ip, false), v.family(p+".ip6", who, ip6, true)
+	v.claimAddress(p+".ip", who, ip)
+	v.claimAddress(p+".ip6", who, ip6)
+	v.inNetwork(p+".ip", who, ip, remedy)
+	v.inNetwork(p+".ip6", who, ip6, remedy)
+}
+
+// family refuses an address of the other IP version; it returns a, or the zero
+// address after a complaint.
+func (v *validator) family(path, who string, a netip.Addr, six bool) netip.Addr {
 	switch {
 	case !a.IsValid() || a.Is6() == six:
+		return a
 	case six:
 		v.errorf(path, "%s: %s is an IPv4 address where an IPv6 one belongs; write such as fd00::10", who, a)
 	default:
 		v.errorf(path, "%s: %s is an IPv6 address where an IPv4 one belongs; move it to %s6", who, a, path[strings.LastIndexByte(path, '.')+1:])
 	}
+	return netip.Addr{}
 }
 
 // claimAddress gives a to one owner; a zero address is nobody's.
@@ -89,7 +104,14 @@ func (v *validator) claimAddress(path, who string, a netip.Addr) {
 	if !a.IsValid() {
 		return
 	}
-	if o, taken := v.addresses[a]; taken {
+	o, taken := v.addresses[a]
+	isHost := strings.HasPrefix(path, "hosts[")
+	switch {
+	case taken && isHost && strings.HasSuffix(o.path, ".gateway"): // a name for the router
+	case taken && isHost:
+		v.errorf(path, "%s: address %s is already used by %s (line %d); write a further name of that machine under dns.records", who, a, o.who, v.line(o.path))
+		return
+	case taken:
 		v.errorf(path, "%s: address %s is already used by %s (line %d); give each machine its own", who, a, o.who, v.line(o.path))
 		return
 	}
@@ -245,7 +267,11 @@ func meant(s string, words []string, none string) string {
 	if len(words) == 0 {
 		return none
 	}
-	return "there is " + clip(strings.Join(words, ", "))
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	return "there is " + clip(strings.Join(quoted, ", "))
 }
 
 // index is the path of entry i of a list.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -14,12 +15,14 @@ var fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 func (v *validator) artifacts() {
 	v.unique("artifacts", "name", "artifact", namesOf(v.c.Artifacts, func(a Artifact) string { return a.Name }))
 	for i, a := range v.c.Artifacts {
-		v.artifact(index("artifacts", i), a)
+		if p := index("artifacts", i); !v.failed[p] {
+			v.artifact(p, a)
+		}
 	}
 }
 
 func (v *validator) artifact(p string, a Artifact) {
-	who := `artifact "` + clip(a.Name) + `"`
+	who := fmt.Sprintf("artifact %q", clip(a.Name))
 	if a.Name != "" && !fileName.MatchString(a.Name) {
 		v.errorf(p+".name", "%s: the name becomes part of an address; use letters, digits, dot, hyphen and underscore", who)
 	}
@@ -31,8 +34,8 @@ func (v *validator) artifact(p string, a Artifact) {
 	has := map[string]bool{}
 	for _, part := range parts {
 		at := p + "." + part.key
-		has[part.key] = v.c.written(at) || v.broken(at)
-		if v.c.written(at) && !v.broken(at) {
+		has[part.key] = v.c.Written(at) || v.broken(at)
+		if v.c.Written(at) && !v.broken(at) {
 			v.source(at, who+" "+part.key, part.s, part.key != "stream")
 		}
 	}

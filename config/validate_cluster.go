@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -9,7 +10,7 @@ func (v *validator) clusters() {
 	zones := map[string]int{}
 	for i, c := range v.c.Clusters {
 		p := index("clusters", i)
-		who := `cluster "` + clip(c.Name) + `"`
+		who := fmt.Sprintf("cluster %q", clip(c.Name))
 		named := v.label(p+".name", who, c.Name)
 		named = v.fullName(p+".domain", who, c.Domain, false) && named
 		if named {
@@ -59,7 +60,7 @@ func (v *validator) cluster(p, who string, c Cluster) {
 		return
 	}
 	names := namesOf(v.c.Artifacts, func(a Artifact) string { return a.Name })
-	if !contains(names, c.Artifacts) && !v.broken("artifacts") {
+	if !slices.Contains(names, c.Artifacts) && !v.broken("artifacts") {
 		v.errorf(p+".artifacts", "%s: there is no artifact %q; %s", who, clip(c.Artifacts), meant(c.Artifacts, names, "write one under artifacts"))
 	}
 	if c.Ignition == "" && !v.broken(p+".ignition") {
@@ -74,15 +75,6 @@ func (v *validator) cluster(p, who string, c Cluster) {
 	if len(missing) > 0 && !v.broken(p+".install_disk") && !v.broken(p+".nodes") {
 		v.warnf(p, "%s: no install_disk for %s; nodes would boot and install nothing, write such as install_disk: /dev/sda", who, clip(strings.Join(missing, ", ")))
 	}
-}
-
-func contains(words []string, s string) bool {
-	for _, w := range words {
-		if w == s {
-			return true
-		}
-	}
-	return false
 }
 
 // roles checks what OpenShift wants of the nodes together.
@@ -145,19 +137,11 @@ func (v *validator) node(p string, c Cluster, n Node, named bool) {
 		v.claimName(p+".name", who, fqdn)
 		v.hostName(p+".name", who, fqdn)
 	}
-	v.family(p+".ip", who, n.IP, false)
-	v.family(p+".ip6", who, n.IP6, true)
-	if !n.IP.IsValid() && !n.IP6.IsValid() && !v.broken(p+".ip") && !v.broken(p+".ip6") {
-		v.errorf(p, "%s: no address; write such as ip: %s", who, v.exampleAddress())
-	}
-	v.claimAddress(p+".ip", who, n.IP)
-	v.claimAddress(p+".ip6", who, n.IP6)
-	v.inNetwork(p+".ip", who, n.IP, "add its network")
-	v.inNetwork(p+".ip6", who, n.IP6, "add its network")
+	v.machine(p, who, n.IP, n.IP6, "add its network")
 	v.claimMACs(p+".mac", who, n.MAC)
 	v.commandLine(p, who, n)
 	for _, a := range v.c.Artifacts {
-		if a.Name == c.Artifacts && a.Name != "" && n.Arch != a.Arch && !v.c.written(p+".stream") && a.Stream == (Source{}) && v.c.written(p+".arch") && !v.broken(p+".arch") {
+		if a.Name == c.Artifacts && a.Name != "" && a.Stream == (Source{}) && n.Arch != a.Arch && v.c.Written(p+".arch") && !v.broken(p+".arch") {
 			v.errorf(p+".arch", "%s: its arch is %s and artifact %q is for %s; correct one, or give the cluster an artifact with a stream", who, n.Arch, a.Name, a.Arch)
 		}
 	}
@@ -173,7 +157,7 @@ func (v *validator) hostName(p, who, fqdn string) {
 // commandLine checks what becomes kernel arguments.
 func (v *validator) commandLine(p, who string, n Node) {
 	v.kernelArgs(p+".kernel_args", who, n.KernelArgs)
-	if v.c.written(p + ".install_disk") {
+	if v.c.Written(p + ".install_disk") {
 		v.disk(p+".install_disk", who, n.InstallDisk)
 	}
 	if bad := printable(n.NIC); bad != "" || strings.Contains(n.NIC, ":") {
@@ -184,9 +168,6 @@ func (v *validator) commandLine(p, who string, n Node) {
 	}
 	if n.VLAN != "" && (printable(n.VLAN) != "" || strings.Count(n.VLAN, ":") != 1) {
 		v.errorf(p+".vlan", "%s: vlan %q; write NAME:INTERFACE, such as bond0.100:bond0", who, clip(n.VLAN))
-	}
-	if n.Static && !n.IP.IsValid() && !n.IP6.IsValid() && !v.broken(p) {
-		v.errorf(p+".static", "%s: static without an address; write its ip", who)
 	}
 }
 

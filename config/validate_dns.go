@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ import (
 func (v *validator) hosts() {
 	for i, h := range v.c.Hosts {
 		p := index("hosts", i)
-		who := `host "` + clip(h.Name) + `"`
+		who := fmt.Sprintf("host %q", clip(h.Name))
 		if v.fullName(p+".name", who, h.Name, false) {
 			if !strings.Contains(h.Name, ".") {
 				v.errorf(p+".name", "%s: a host needs its full name; write such as %s.example.com", who, h.Name)
@@ -22,15 +23,7 @@ func (v *validator) hosts() {
 				v.hostName(p+".name", who, h.Name)
 			}
 		}
-		v.family(p+".ip", who, h.IP, false)
-		v.family(p+".ip6", who, h.IP6, true)
-		if !h.IP.IsValid() && !h.IP6.IsValid() && !v.broken(p+".ip") && !v.broken(p+".ip6") {
-			v.errorf(p, "%s: no address; write such as ip: %s", who, v.exampleAddress())
-		}
-		v.claimAddress(p+".ip", who, h.IP)
-		v.claimAddress(p+".ip6", who, h.IP6)
-		v.inNetwork(p+".ip", who, h.IP, "write it under dns.records if it is only to be found by name")
-		v.inNetwork(p+".ip6", who, h.IP6, "write it under dns.records if it is only to be found by name")
+		v.machine(p, who, h.IP, h.IP6, "write it under dns.records if it is only to be found by name")
 		v.claimMACs(p+".mac", who, h.MAC)
 	}
 }
@@ -73,7 +66,7 @@ func (v *validator) records() {
 	alias := map[string]int{} // owner names of CNAMEs
 	for i, r := range v.c.DNS.Records {
 		p := index("dns.records", i)
-		who := `record "` + clip(r.Name) + `"`
+		who := fmt.Sprintf("record %q", clip(r.Name))
 		if recordExamples[r.Type] == "" || r.Value == "" || !v.fullName(p+".name", who, r.Name, true) {
 			continue
 		}

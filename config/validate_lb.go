@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -38,7 +39,7 @@ func (v *validator) frontend(p string, f Frontend, backends []string) {
 			v.errorf(index(p+".listen", i), "%s: %s has no port; write such as %q", who, a.Addr(), withPort(a, 9418))
 		}
 	}
-	if f.Backend != "" && !contains(backends, f.Backend) && !v.broken("lb.backends") {
+	if f.Backend != "" && !slices.Contains(backends, f.Backend) && !v.broken("lb.backends") {
 		v.errorf(p+".backend", "%s: there is no backend %q; %s", who, clip(f.Backend), meant(f.Backend, backends, "write it under lb.backends"))
 	}
 }
@@ -64,12 +65,15 @@ func (v *validator) backend(p string, b Backend) {
 func (v *validator) check(p, who string, c Check) {
 	web := c.Type == "http" || c.Type == "https"
 	for _, key := range []string{"path", "status"} {
-		if v.c.written(p+"."+key) && !web && !v.broken(p+".type") {
+		if v.c.Written(p+"."+key) && !web && !v.broken(p+".type") {
 			v.errorf(p+"."+key, "%s: a check of type %s has no %s; write type: http or remove it", who, c.Type, key)
 		}
 	}
 	if c.Verify && c.Type != "https" && !v.broken(p+".type") {
 		v.errorf(p+".verify", "%s: a check of type %s has no certificate to verify; write type: https or remove it", who, c.Type)
+	}
+	if v.broken(p + ".path") {
+		return
 	}
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsFunc(c.Path, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
 		v.errorf(p+".path", "%s: check path %q; write it from the root and without spaces, such as /healthz", who, clip(c.Path))

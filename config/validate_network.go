@@ -3,9 +3,11 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -162,6 +164,7 @@ func last(p netip.Prefix) netip.Addr {
 
 // pools checks the pools once all addresses are known.
 func (v *validator) pools() {
+	taken := slices.SortedFunc(maps.Keys(v.addresses), netip.Addr.Compare)
 	for i, n := range v.c.Networks {
 		p := index("networks", i) + ".dhcp"
 		who := "network " + n.CIDR.String()
@@ -172,12 +175,12 @@ func (v *validator) pools() {
 				v.errorf(p+".unknown", "%s: unknown machines are to get a pool address and there is no pool; write pool: FIRST-LAST or unknown: ignore", who)
 			}
 		default:
-			v.pool(p+".pool", who, n)
+			v.pool(p+".pool", who, n, taken)
 		}
 	}
 }
 
-func (v *validator) pool(p, who string, n Network) {
+func (v *validator) pool(p, who string, n Network, taken []netip.Addr) {
 	r := n.DHCP.Pool
 	if !n.CIDR.Contains(r.First) || !n.CIDR.Contains(r.Last) {
 		v.errorf(p, "%s: pool %s is not inside of the network; write two of its addresses (%s to %s)", who, r, n.CIDR.Addr().Next(), last(n.CIDR).Prev())
@@ -186,22 +189,20 @@ func (v *validator) pool(p, who string, n Network) {
 	if n.CIDR.Bits() < r.First.BitLen()-1 && (r.Contains(n.CIDR.Addr()) || r.First.Is4() && r.Contains(last(n.CIDR))) {
 		v.errorf(p, "%s: pool %s has the network's first or last address in it, which no machine can have; leave it out", who, r)
 	}
-	var inside []netip.Addr
-	for a := range v.addresses {
-		if r.Contains(a) {
-			inside = append(inside, a)
-		}
+	i, _ := slices.BinarySearchFunc(taken, r.First, netip.Addr.Compare)
+	inside := taken[i:]
+	if end := slices.IndexFunc(inside, func(a netip.Addr) bool { return !r.Contains(a) }); end >= 0 {
+		inside = inside[:end]
 	}
 	if len(inside) > 0 {
-		first := slices.MinFunc(inside, netip.Addr.Compare)
-		o := v.addresses[first]
+		o := v.addresses[inside[0]]
 		more := ""
 		if len(inside) > 1 {
 			more = fmt.Sprintf(" and %d more", len(inside)-1)
 		}
-		v.errorf(p, "%s: pool %s overlaps %s of %s (line %d)%s; end the pool before it or start it after", who, r, first, o.who, v.line(o.path), more)
+		v.errorf(p, "%s: pool %s overlaps %s of %s (line %d)%s; end the pool before it or start it after", who, r, inside[0], o.who, v.line(o.path), more)
 	}
-	if n.DHCP.Mode != "server" && n.DHCP.Mode != "" {
+	if n.DHCP.Mode != "server" && !v.failed[strings.TrimSuffix(p, "pool")+"mode"] {
 		v.warnf(p, "%s: with mode %s the pool is not used; remove it or write mode: server", who, n.DHCP.Mode)
 	}
 }

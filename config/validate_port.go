@@ -27,7 +27,7 @@ func (v *validator) ports() {
 	claims := v.claims()
 	// What is written is complained about rather than what is a default.
 	slices.SortStableFunc(claims, func(a, b claim) int {
-		switch x, y := v.c.written(a.path), v.c.written(b.path); {
+		switch x, y := v.c.Written(a.path), v.c.Written(b.path); {
 		case x == y:
 			return 0
 		case y:
@@ -36,24 +36,23 @@ func (v *validator) ports() {
 		return 1
 	})
 	taken := map[portKey]claim{}
-	anyAddr := map[portKey]claim{} // by port alone: the first, to meet a wildcard
+	first := map[portKey]claim{} // by IP version and port: the first, to meet a wildcard
 	for _, c := range claims {
-		port := portKey{c.network, netip.Addr{}, c.port}
-		own := portKey{c.network, c.addr, c.port}
+		own, all := portKey{c.network, c.addr, c.port}, portKey{c.network, wildcard(c.addr), c.port}
 		o, clash := taken[own]
-		if w, ok := taken[portKey{c.network, wildcard(c.addr), c.port}]; !clash && ok {
-			o, clash = w, true
+		if !clash {
+			o, clash = taken[all]
 		}
-		if first, ok := anyAddr[port]; !clash && ok && c.addr.IsUnspecified() && first.addr.Is6() == c.addr.Is6() {
-			o, clash = first, true
+		if !clash && own == all {
+			o, clash = first[all]
 		}
 		if clash {
 			v.errorf(c.path, "%s: %s port %d of %s is already used by %s%s; choose another", c.who, c.network, c.port, c.addr, o.who, v.where(o.path))
 			continue
 		}
 		taken[own] = c
-		if _, ok := anyAddr[port]; !ok {
-			anyAddr[port] = c
+		if _, ok := first[all]; !ok {
+			first[all] = c
 		}
 	}
 	v.passivePorts(claims)
@@ -68,7 +67,7 @@ func wildcard(a netip.Addr) netip.Addr {
 
 // where is " (line 9)" for what is written in the file.
 func (v *validator) where(path string) string {
-	if !v.c.written(path) {
+	if !v.c.Written(path) {
 		return ""
 	}
 	return fmt.Sprintf(" (line %d)", v.line(path))
@@ -160,7 +159,7 @@ func (v *validator) passivePorts(claims []claim) {
 		}
 		if same := f.Listen == c.addr || !f.Listen.IsValid() && (c.addr == v.c.Helper.Address || c.addr == v.c.Helper.Address6); same || c.addr.IsUnspecified() {
 			at := "ftp.passive_ports"
-			if !v.c.written(at) {
+			if !v.c.Written(at) {
 				at = c.path
 			}
 			v.errorf(at, "ftp: the passive ports %d-%d have port %d of %s%s among them; choose others", f.PassivePorts.First, f.PassivePorts.Last, c.port, c.who, v.where(c.path))
