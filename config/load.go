@@ -15,7 +15,9 @@ import (
 // Bounds of a file. The deepest valid file is eight levels deep; the largest
 // seen had 500 nodes in 60 KiB.
 const (
-	maxBytes = 1 << 20
+	// MaxSize is the largest file that Load reads, in bytes. Readers need not read more than one byte beyond it.
+	MaxSize = 1 << 20
+
 	maxDepth = 100
 	// maxExpanded bounds the values that aliases repeat, so that a small file
 	// cannot unfold into a large one.
@@ -102,8 +104,8 @@ func nextDocument(l *yaml.Loader) (doc *yaml.Node, err error) {
 
 // unreadable finds what keeps b from being text at all.
 func unreadable(b []byte) Diagnostics {
-	if len(b) > maxBytes {
-		return one(1, 1, "the file has %d bytes; at most %d are read", len(b), maxBytes)
+	if len(b) > MaxSize {
+		return one(1, 1, "the file has %d bytes; at most %d are read", len(b), MaxSize)
 	}
 	if bytes.HasPrefix(b, []byte{0xff, 0xfe}) || bytes.HasPrefix(b, []byte{0xfe, 0xff}) {
 		return one(1, 1, "the file is UTF-16; save it as UTF-8")

@@ -37,7 +37,7 @@ func TestNotYAML(t *testing.T) {
 		{"control character", "version: 1\nhelper: \x01\n", []string{"2:9: control character 0x01; remove it"}},
 		{"Latin-1", "version: 1\n# M\xfcller\n", []string{"2:4: byte 0xfc is not UTF-8"}},
 		{"UTF-16", "\xff\xfev\x00", []string{"1:1: the file is UTF-16; save it as UTF-8"}},
-		{"too large", strings.Repeat("#\n", maxBytes/2) + "a", []string{"1:1: the file has 1048577 bytes; at most 1048576 are read"}},
+		{"too large", strings.Repeat("#\n", MaxSize/2) + "a", []string{"1:1: the file has 1048577 bytes; at most 1048576 are read"}},
 		{"deep lists", strings.Repeat("[", 200_000), []string{"1:101: nested deeper than 100 levels"}},
 		{"deep mappings", strings.Repeat("{a: ", 200_000), []string{"1:401: nested deeper than 100 levels"}},
 		{"deep dashes", strings.Repeat("- ", 200_000), []string{"1:201: nested deeper than 100 levels"}},

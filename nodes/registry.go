@@ -154,7 +154,8 @@ func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, now := r.get(n), r.now()
-	if now.Sub(s.Decided) > settle || s.Decided.IsZero() || s.Disk && s.Phase == Armed {
+	// Who fetched rootfs and ignition whole and asks again has booted anew, however soon.
+	if now.Sub(s.Decided) > settle || s.Decided.IsZero() || s.Disk && s.Phase == Armed || s.Phase == Written {
 		r.decide(s, n)
 	}
 	s.Decided = now

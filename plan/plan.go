@@ -8,6 +8,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 
 	"helperd/config"
 )
@@ -37,6 +38,10 @@ type Plan struct {
 
 	// Unserved names what the file asks for and this version does not serve, with the reason.
 	Unserved []Unserved
+
+	// Filled by Compile; nil in a Plan that was put together by hand.
+	byMAC  map[MAC]*Node
+	byAddr map[netip.Addr]*Node
 }
 
 // Helper is the machine that helperd runs on.
@@ -120,13 +125,27 @@ type Unserved struct {
 	Reason  string
 }
 
+// index makes lookups by MAC and address independent of the number of nodes.
+func (p *Plan) index() {
+	p.byMAC, p.byAddr = map[MAC]*Node{}, map[netip.Addr]*Node{}
+	for _, n := range p.Nodes {
+		for _, m := range n.MACs {
+			p.byMAC[m] = n
+		}
+		for _, a := range n.Addresses() {
+			p.byAddr[a] = n
+		}
+	}
+}
+
 // NodeByMAC finds the node that owns m, or nil.
 func (p *Plan) NodeByMAC(m MAC) *Node {
+	if p.byMAC != nil {
+		return p.byMAC[m]
+	}
 	for _, n := range p.Nodes {
-		for _, have := range n.MACs {
-			if have == m {
-				return n
-			}
+		if slices.Contains(n.MACs, m) {
+			return n
 		}
 	}
 	return nil
@@ -135,8 +154,11 @@ func (p *Plan) NodeByMAC(m MAC) *Node {
 // NodeByAddr finds the node that owns a, or nil.
 func (p *Plan) NodeByAddr(a netip.Addr) *Node {
 	a = a.Unmap()
+	if p.byAddr != nil {
+		return p.byAddr[a]
+	}
 	for _, n := range p.Nodes {
-		if n.IP == a || n.IP6 == a && a.IsValid() {
+		if slices.Contains(n.Addresses(), a) {
 			return n
 		}
 	}

@@ -30,6 +30,17 @@ func (s LeaseState) String() string {
 // MarshalText writes the name of the state.
 func (s LeaseState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads the name of a state.
+func (s *LeaseState) UnmarshalText(b []byte) error {
+	for _, known := range []LeaseState{Bound, Declined} {
+		if known.String() == string(b) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no state of a lease", b)
+}
+
 // Lease is one pool address in use. Reservations are configuration and are not stored.
 type Lease struct {
 	Address  netip.Addr `json:"address"`

@@ -41,8 +41,14 @@ func (g *Group) Go(name string, fn func()) {
 
 // Loop runs fn in a goroutine until it returns nil or ctx ends. After a panic
 // or an error it runs again, at once the first time and within a second always.
-func (g *Group) Loop(ctx context.Context, name string, fn func(context.Context) error) {
-	g.Go(name, func() { g.repeat(ctx, name, fn) })
+// The channel is closed when it does not run again.
+func (g *Group) Loop(ctx context.Context, name string, fn func(context.Context) error) <-chan struct{} {
+	done := make(chan struct{})
+	g.Go(name, func() {
+		defer close(done)
+		g.repeat(ctx, name, fn)
+	})
+	return done
 }
 
 func (g *Group) repeat(ctx context.Context, name string, fn func(context.Context) error) {

@@ -13,7 +13,9 @@ const (
 	GRUB64      Loader = "grubx64.efi"       // GRUB for x86-64 UEFI
 	GRUBAA64    Loader = "grubaa64.efi"      // GRUB for arm64 UEFI
 	Shim64      Loader = "shimx64.efi"       // shim for x86-64 UEFI; loads grubx64.efi
+	ShimAA64    Loader = "shimaa64.efi"      // shim for arm64 UEFI; loads grubaa64.efi
 	GRUBPPC64   Loader = "core.elf"          // GRUB for POWER
+	LDLinux     Loader = "ldlinux.c32"       // loaded by lpxelinux.0
 )
 
 // Boot is what a node boots: enough to render every kind of boot file.

@@ -1,0 +1,57 @@
+# Every target has a line of help: `make help`.
+SHELL := /bin/bash
+GO    ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOFUMPT := mvdan.cc/gofumpt@v0.10.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+TOOLS := .cache/tools
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test check race e2e fuzz bench clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/helperd, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/helperd ./cmd/helperd
+
+demo: packages-demo build ## boot a virtual cluster on this machine: no hardware, no change to it
+	bin/helperd demo
+
+test: packages-test check ## run all tests, with short forms of the long ones
+	HELPERD_NO_SKIP=$${HELPERD_NO_SKIP:-$$([ $$(id -u) = 0 ] && echo 1)} $(GO) test -timeout 20m ./...
+
+check: $(TOOLS)/gofumpt $(TOOLS)/staticcheck ## gofumpt, vet, staticcheck and the rules of the house
+	@files=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not formatted by gofumpt:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+	$(GO) test .
+
+race: ## run the unit tests with the race detector
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
+
+e2e: packages-test build ## boot virtual machines by BIOS and UEFI through the daemon (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 30m -v ./test/e2e
+
+fuzz: ## fuzz every parser of network bytes, FUZZTIME each (default 1m)
+	@$(GO) list ./... | while read -r pkg; do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg || exit 1; done; done
+
+bench: ## run the benchmarks of all hot paths
+	$(GO) test -run '^$$' -bench . -benchmem ./services/...
+
+packages-demo packages-test:
+	@test/packages.sh $(@:packages-%=%)
+
+$(TOOLS)/gofumpt:
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install $(GOFUMPT)
+
+$(TOOLS)/staticcheck:
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install $(STATICCHECK)
+
+clean: ## remove what was built
+	rm -rf bin dist .cache

@@ -1,0 +1,146 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"helperd/timeline"
+)
+
+// ErrUnreachable means that no daemon answers on the socket.
+var ErrUnreachable = errors.New("the daemon is not reachable")
+
+// ErrRefused means that the daemon answered with an error.
+var ErrRefused = errors.New("refused")
+
+// Client talks to a daemon.
+type Client struct {
+	socket string
+	http   http.Client
+}
+
+// NewClient gives a client of the daemon that listens on the unix socket.
+func NewClient(socket string) *Client {
+	c := &Client{socket: socket}
+	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	return c
+}
+
+func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://helperd"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			return nil, fmt.Errorf("%w on %s: %w; is it running (systemctl status helperd), and may you read the socket?", ErrUnreachable, c.socket, dial.Err)
+		}
+		return nil, fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var e Error
+	if json.NewDecoder(resp.Body).Decode(&e) != nil || e.Error == "" {
+		e.Error = resp.Status
+	}
+	return nil, fmt.Errorf("%w: %s", ErrRefused, e.Error)
+}
+
+func ask[T any](ctx context.Context, c *Client, path string) (v T, err error) {
+	body, err := c.do(ctx, http.MethodGet, path)
+	if err != nil {
+		return v, err
+	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(body).Decode(&v); err != nil {
+		return v, fmt.Errorf("answer of the daemon to %s: %w", path, err)
+	}
+	return v, nil
+}
+
+// Status asks for the state of the daemon.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, "/v1/status")
+}
+
+// Nodes asks for all nodes in the order of the file.
+func (c *Client) Nodes(ctx context.Context) ([]Node, error) { return ask[[]Node](ctx, c, "/v1/nodes") }
+
+// Leases asks for all leases.
+func (c *Client) Leases(ctx context.Context) ([]Lease, error) {
+	return ask[[]Lease](ctx, c, "/v1/leases")
+}
+
+// Balancer asks for the balancer's table.
+func (c *Client) Balancer(ctx context.Context) (json.RawMessage, error) {
+	return ask[json.RawMessage](ctx, c, "/v1/lb")
+}
+
+// Plan asks for the plan that is served, as text.
+func (c *Client) Plan(ctx context.Context) (string, error) { return ask[string](ctx, c, "/v1/plan") }
+
+// Events asks for the kept events after a sequence number.
+func (c *Client) Events(ctx context.Context, since uint64) ([]timeline.Event, error) {
+	return ask[[]timeline.Event](ctx, c, "/v1/events?since="+strconv.FormatUint(since, 10))
+}
+
+// Follow calls each with every event after since as it happens, until ctx ends or the daemon goes.
+func (c *Client) Follow(ctx context.Context, since uint64, each func(timeline.Event) error) error {
+	body, err := c.do(ctx, http.MethodGet, "/v1/events?follow=1&since="+strconv.FormatUint(since, 10))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		var e timeline.Event
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("event of the daemon: %w", err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+func (c *Client) post(ctx context.Context, path string) error {
+	body, err := c.do(ctx, http.MethodPost, path)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// Reload makes the daemon read its file now.
+func (c *Client) Reload(ctx context.Context) error { return c.post(ctx, "/v1/reload") }
+
+// Reinstall makes the next network boot of a node install it.
+func (c *Client) Reinstall(ctx context.Context, node string) error {
+	return c.post(ctx, "/v1/nodes/"+url.PathEscape(node)+"/reinstall")
+}
+
+// Panic makes the next packet of a service panic. The daemon refuses unless it was started with test hooks.
+func (c *Client) Panic(ctx context.Context, service string) error {
+	return c.post(ctx, "/v1/test/panic/"+url.PathEscape(service))
+}

@@ -1,0 +1,109 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"helperd/timeline"
+)
+
+// Backend is what the server asks.
+type Backend interface {
+	Status() Status
+	Nodes() []Node
+	Leases() []Lease
+	// Balancer is the state of the balancer's frontends and backends.
+	Balancer() any
+	// PlanText is the plan that is served.
+	PlanText() string
+	Events() *timeline.Timeline
+	// Reload reads the file now; the error says what is wrong with it.
+	Reload() error
+	// Reinstall makes the next network boot of a node install it.
+	Reinstall(node string) error
+	// Panic makes the next packet of a service panic; only with test hooks.
+	Panic(service string) error
+	Metrics() http.Handler
+}
+
+// ErrUnknown is returned by a Backend for a name that does not exist.
+var ErrUnknown = errors.New("unknown")
+
+// Handler serves b.
+func Handler(b Backend) http.Handler {
+	mux := http.NewServeMux()
+	get := func(path string, answer func() any) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { reply(w, answer()) })
+	}
+	get("/v1/status", func() any { return b.Status() })
+	get("/v1/nodes", func() any { return b.Nodes() })
+	get("/v1/leases", func() any { return b.Leases() })
+	get("/v1/lb", b.Balancer)
+	get("/v1/plan", func() any { return b.PlanText() })
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { serveEvents(w, r, b.Events()) })
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) { done(w, b.Reload()) })
+	mux.HandleFunc("POST /v1/nodes/{name}/reinstall", func(w http.ResponseWriter, r *http.Request) { done(w, b.Reinstall(r.PathValue("name"))) })
+	mux.HandleFunc("POST /v1/test/panic/{service}", func(w http.ResponseWriter, r *http.Request) { done(w, b.Panic(r.PathValue("service"))) })
+	mux.Handle("GET /metrics", b.Metrics())
+	return mux
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
+}
+
+func done(w http.ResponseWriter, err error) {
+	switch {
+	case err == nil:
+		w.WriteHeader(http.StatusNoContent)
+	case errors.Is(err, ErrUnknown):
+		fail(w, http.StatusNotFound, err)
+	default:
+		fail(w, http.StatusConflict, err)
+	}
+}
+
+func fail(w http.ResponseWriter, code int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(Error{err.Error()})
+}
+
+// serveEvents answers with an array of the events after ?since, or with
+// ?follow=1 by server-sent events until the client goes.
+func serveEvents(w http.ResponseWriter, r *http.Request, t *timeline.Timeline) {
+	since, err := strconv.ParseUint(r.FormValue("since"), 10, 64)
+	if err != nil && r.FormValue("since") != "" {
+		fail(w, http.StatusBadRequest, fmt.Errorf("since=%q is not a sequence number", r.FormValue("since")))
+		return
+	}
+	if r.FormValue("follow") == "" {
+		reply(w, append([]timeline.Event{}, t.Since(since)...))
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	rc := http.NewResponseController(w)
+	for {
+		events, err := t.Follow(r.Context(), since)
+		if err != nil {
+			return
+		}
+		for i := range events {
+			b, err := json.Marshal(&events[i])
+			if err != nil {
+				return
+			}
+			if _, err := fmt.Fprintf(w, "id: %d\ndata: %s\n\n", events[i].Seq, b); err != nil {
+				return
+			}
+			since = events[i].Seq
+		}
+		if rc.Flush() != nil {
+			return
+		}
+	}
+}

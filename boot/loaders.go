@@ -1,0 +1,166 @@
+package boot
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"helperd/plan"
+)
+
+// known is a loader, where packages put it, and which packages do.
+type known struct {
+	loader         plan.Loader
+	what           string
+	paths          []string // patterns of path.Match, without a leading slash, best first
+	debian, fedora string   // packages
+}
+
+// loaders in the order that people care about them. On the EFI system
+// partition stands what this machine boots itself.
+var loaders = []known{
+	{
+		plan.Undionly, "iPXE for BIOS",
+		[]string{"usr/lib/ipxe/undionly.kpxe", "usr/share/ipxe/undionly.kpxe"},
+		"ipxe", "ipxe-bootimgs-x86",
+	},
+	{
+		plan.SNPOnly64, "iPXE for x86-64 UEFI",
+		[]string{"usr/lib/ipxe/snponly.efi", "usr/share/ipxe/snponly.efi", "usr/share/ipxe/ipxe-snponly-x86_64.efi"},
+		"ipxe", "ipxe-bootimgs-x86",
+	},
+	{
+		plan.SNPOnlyAA64, "iPXE for arm64 UEFI",
+		[]string{
+			"usr/lib/ipxe/snponly-arm64.efi", "usr/lib/ipxe/arm64-efi/snponly.efi",
+			"usr/share/ipxe/arm64-efi/snponly.efi", "usr/share/ipxe/ipxe-snponly-aarch64.efi",
+		},
+		"ipxe", "ipxe-bootimgs-aarch64",
+	},
+	{
+		plan.LPXELinux, "PXELINUX for BIOS",
+		[]string{"usr/lib/PXELINUX/lpxelinux.0", "usr/share/syslinux/lpxelinux.0", "tftpboot/lpxelinux.0"},
+		"pxelinux", "syslinux-nonlinux",
+	},
+	{
+		plan.LDLinux, "the core of PXELINUX",
+		[]string{"usr/lib/syslinux/modules/bios/ldlinux.c32", "usr/share/syslinux/ldlinux.c32", "tftpboot/ldlinux.c32"},
+		"syslinux-common", "syslinux-nonlinux",
+	},
+	{
+		plan.GRUB64, "GRUB for x86-64 UEFI",
+		[]string{
+			"usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed", "usr/lib/efi/grub2/*/EFI/*/grubx64.efi",
+			"boot/efi/EFI/*/grubx64.efi",
+		},
+		"grub-efi-amd64-signed", "grub2-efi-x64",
+	},
+	{
+		plan.Shim64, "shim for x86-64 UEFI",
+		[]string{
+			"usr/lib/shim/shimx64.efi.signed", "usr/lib/efi/shim/*/EFI/*/shimx64.efi",
+			"usr/share/shim/*/x64/shimx64.efi", "boot/efi/EFI/*/shimx64.efi",
+		},
+		"shim-signed", "shim-x64",
+	},
+	{
+		plan.GRUBAA64, "GRUB for arm64 UEFI",
+		[]string{
+			"usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed", "usr/lib/efi/grub2/*/EFI/*/grubaa64.efi",
+			"boot/efi/EFI/*/grubaa64.efi",
+		},
+		"grub-efi-arm64-signed", "grub2-efi-aa64",
+	},
+	{
+		plan.ShimAA64, "shim for arm64 UEFI",
+		[]string{
+			"usr/lib/shim/shimaa64.efi.signed", "usr/lib/efi/shim/*/EFI/*/shimaa64.efi",
+			"usr/share/shim/*/aa64/shimaa64.efi", "boot/efi/EFI/*/shimaa64.efi",
+		},
+		"shim-signed", "shim-aa64",
+	},
+	{
+		plan.GRUBPPC64, "GRUB for POWER, which grub-mknetdir makes",
+		[]string{
+			"boot/grub/powerpc-ieee1275/core.elf", "boot/grub2/powerpc-ieee1275/core.elf",
+			"srv/tftp/boot/grub/powerpc-ieee1275/core.elf", "var/lib/tftpboot/boot/grub2/powerpc-ieee1275/core.elf",
+		},
+		"grub-ieee1275-bin", "grub2-ppc64le-modules",
+	},
+}
+
+// FindLoaders gives the path of each boot loader that this machine has. Files
+// under their own name in dirs come before those of packages.
+func FindLoaders(dirs ...string) map[plan.Loader]string { return find(os.DirFS("/"), dirs...) }
+
+// find looks in fsys, whose root stands for /.
+func find(fsys fs.FS, dirs ...string) map[plan.Loader]string {
+	found := map[plan.Loader]string{}
+	for _, k := range loaders {
+		var patterns []string
+		for _, d := range dirs {
+			patterns = append(patterns, path.Join(strings.TrimPrefix(d, "/"), string(k.loader)))
+		}
+		if file := first(fsys, append(patterns, k.paths...)); file != "" {
+			found[k.loader] = "/" + file
+		}
+	}
+	return found
+}
+
+// first gives the first file that a pattern matches. A file that cannot be
+// looked at, as on an EFI system partition without root, is not there.
+func first(fsys fs.FS, patterns []string) string {
+	for _, p := range patterns {
+		files, _ := fs.Glob(fsys, p) // the patterns are constants
+		for _, f := range files {
+			if st, err := fs.Stat(fsys, f); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
+				return f
+			}
+		}
+	}
+	return ""
+}
+
+// MissingLoaders are those that Facts must name: not in found, or not complete.
+func MissingLoaders(found map[plan.Loader]string) []plan.Loader {
+	var out []plan.Loader
+	for _, k := range loaders {
+		if !usable(found, k.loader) {
+			out = append(out, k.loader)
+		}
+	}
+	return out
+}
+
+// usable: lpxelinux.0 is nothing without ldlinux.c32, which it loads.
+func usable(found map[plan.Loader]string, l plan.Loader) bool {
+	return found[l] != "" && (l != plan.LPXELinux || found[plan.LDLinux] != "")
+}
+
+// Problem is a loader that this machine does not have.
+type Problem struct {
+	Loader plan.Loader
+	// What it is for.
+	What string
+	// Debian and Fedora name the package that brings it.
+	Debian, Fedora string
+}
+
+// String says what is missing and what to do.
+func (p Problem) String() string {
+	return fmt.Sprintf("%s (%s) is not on this machine; install package %s (Debian) or %s (Fedora)", p.Loader, p.What, p.Debian, p.Fedora)
+}
+
+// Missing says which loaders are not in found, and what to install.
+func Missing(found map[plan.Loader]string) []Problem {
+	var out []Problem
+	for _, k := range loaders {
+		if found[k.loader] == "" {
+			out = append(out, Problem{k.loader, k.what, k.debian, k.fedora})
+		}
+	}
+	return out
+}

@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"helperd/api"
+	"helperd/plan"
+	"helperd/services/dhcp"
+	"helperd/services/lb"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// adminServer serves the API on the unix socket.
+type adminServer struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+func (d *Daemon) listenAdmin() (*adminServer, error) {
+	path := d.opt.SocketPath
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("folder of the admin socket: %w", err)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("another helperd answers on %s; stop that one, or give this one a path of its own with --socket", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("old admin socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	return &adminServer{l, &http.Server{Handler: api.Handler(backend{d}), ReadHeaderTimeout: 10 * time.Second}}, nil
+}
+
+func (a *adminServer) serve() { _ = a.http.Serve(a.listener) } // ends with close
+
+func (a *adminServer) close() { _ = a.http.Close() }
+
+// backend answers the API.
+type backend struct{ *Daemon }
+
+// Status implements api.Backend.
+func (b backend) Status() api.Status {
+	v := b.view()
+	s := api.Status{Version: b.opt.Version, PID: os.Getpid(), Started: b.started, Generation: v.generation, Configuration: v.status}
+	for _, svc := range b.services {
+		row := api.Service{Name: svc.Name(), Status: svc.Status(), Panics: svc.group.Panics()}
+		if text := svc.lastError.Load(); text != nil {
+			row.LastError = *text
+		}
+		s.Services = append(s.Services, row)
+	}
+	if v.plan != nil {
+		for _, u := range v.plan.Unserved {
+			s.Unserved = append(s.Unserved, api.Unserved(u))
+		}
+	}
+	return s
+}
+
+// Nodes implements api.Backend.
+func (b backend) Nodes() []api.Node {
+	rows := []api.Node{}
+	p := b.view().plan
+	if p == nil {
+		return rows
+	}
+	for _, n := range p.Nodes {
+		rows = append(rows, api.Node{
+			Name: n.Name, FQDN: n.FQDN, Cluster: n.Cluster.Name, Role: n.Role, MACs: n.MACs, IP: n.IP, IP6: n.IP6,
+			Story: b.events.Story(n.FQDN), Boot: b.nodes.State(n),
+		})
+	}
+	return rows
+}
+
+// Leases implements api.Backend.
+func (b backend) Leases() []api.Lease {
+	rows := []api.Lease{}
+	p := b.view().plan
+	if p == nil {
+		return rows
+	}
+	for i := range p.DHCP.Reservations {
+		r := &p.DHCP.Reservations[i]
+		rows = append(rows, api.Lease{Kind: "reservation", Node: r.Node, Lease: state.Lease{Address: r.Address, MAC: r.MAC, Hostname: r.Hostname, State: state.Bound}})
+	}
+	for _, l := range find[*dhcp.Service](b.Daemon).Leases() {
+		rows = append(rows, api.Lease{Kind: "pool", Lease: l})
+	}
+	return rows
+}
+
+// Balancer implements api.Backend.
+func (b backend) Balancer() any { return find[*lb.Service](b.Daemon).Table() }
+
+// PlanText implements api.Backend.
+func (b backend) PlanText() string {
+	if p := b.view().plan; p != nil {
+		return p.String()
+	}
+	return ""
+}
+
+// Events implements api.Backend.
+func (b backend) Events() *timeline.Timeline { return b.events }
+
+// Reload implements api.Backend.
+func (b backend) Reload() error {
+	before := b.view()
+	b.read()
+	for v := before; ; v = b.view() {
+		if v.considered != before.considered {
+			if len(v.status.Errors) > 0 {
+				return errors.New(strings.Join(v.status.Errors, "\n"))
+			}
+			return nil
+		}
+		select {
+		case <-v.changed:
+		case <-time.After(10 * time.Second):
+			return errors.New("the file was not read within 10 s")
+		}
+	}
+}
+
+// Reinstall implements api.Backend.
+func (b backend) Reinstall(name string) error {
+	var n *plan.Node
+	if p := b.view().plan; p != nil {
+		n = p.NodeByName(name)
+	}
+	if n == nil {
+		return fmt.Errorf("%w node %q; `helperd nodes` lists them", api.ErrUnknown, name)
+	}
+	b.nodes.Reinstall(n)
+	return nil
+}
+
+// Panic implements api.Backend.
+func (b backend) Panic(name string) error {
+	if !b.opt.TestHooks {
+		return errors.New("the daemon runs without test hooks")
+	}
+	for _, svc := range b.services {
+		if svc.Name() == name {
+			svc.fuse.Arm()
+			return nil
+		}
+	}
+	return fmt.Errorf("%w service %q", api.ErrUnknown, name)
+}
+
+// Metrics implements api.Backend.
+func (b backend) Metrics() http.Handler {
+	return promhttp.HandlerFor(b.metrics, promhttp.HandlerOpts{})
+}
+
+// find gives the service of type S.
+func find[S any](d *Daemon) (s S) {
+	for _, svc := range d.services {
+		if have, ok := svc.Service.(S); ok {
+			return have
+		}
+	}
+	return s
+}
+
+var _ api.Backend = backend{}

@@ -1,0 +1,149 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"helperd/internal/guard"
+	"helperd/internal/socket"
+	"helperd/internal/watch"
+	"helperd/nodes"
+	"helperd/services/lb"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// Options say where the daemon finds its things.
+type Options struct {
+	ConfigPath string // the one file, such as /etc/helper.yaml
+	StateDir   string // such as /var/lib/helperd
+	SocketPath string // of the admin API, such as /run/helperd/helperd.sock
+	Version    string
+	Log        *slog.Logger
+	HUP        <-chan os.Signal // reads the file now; nil: never
+	// TestHooks lets the API make a service panic.
+	TestHooks bool
+}
+
+// drainFor is how long open transfers and connections may go on after a stop.
+const drainFor = 5 * time.Second
+
+// Daemon is the running helper node.
+type Daemon struct {
+	opt      Options
+	log      *slog.Logger
+	started  time.Time
+	guard    *guard.Group
+	store    *state.Store
+	events   *timeline.Timeline
+	nodes    *nodes.Registry
+	sockets  *socket.Table
+	metrics  *prometheus.Registry
+	services []*service // in the order of Commit
+
+	watcher *watch.File
+	force   chan struct{} // makes the watcher read now
+
+	mu  sync.Mutex
+	now view // what people see; guarded by mu
+}
+
+// Run serves until ctx ends, then drains and returns nil. It returns an error
+// when it cannot even start: no state folder, no admin socket.
+func Run(ctx context.Context, opt Options) error {
+	// The balancer's workers block outside of the scheduler: see lb.Workers.
+	runtime.GOMAXPROCS(runtime.NumCPU() + lb.Workers())
+	d, err := newDaemon(opt)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	d.addServices()
+	admin, err := d.listenAdmin()
+	if err != nil {
+		return err
+	}
+	return d.serve(ctx, admin)
+}
+
+// newDaemon gives a daemon without services.
+func newDaemon(opt Options) (*Daemon, error) {
+	path, err := filepath.Abs(opt.ConfigPath)
+	if err != nil {
+		return nil, err
+	}
+	opt.ConfigPath = path
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), force: make(chan struct{}, 1), metrics: prometheus.NewRegistry()}
+	d.now.status.Path = path
+	if d.store, err = state.Open(opt.StateDir); err != nil {
+		return nil, err
+	}
+	d.events = timeline.New(time.Now)
+	if d.nodes, err = nodes.New(d.store, d.events, d.log, time.Now); err != nil {
+		_ = d.store.Close()
+		return nil, err
+	}
+	d.guard = guard.New(func(name string, value any, stack []byte) {
+		d.log.Error("panic", "goroutine", name, "err", value, "stack", string(stack))
+	})
+	d.sockets = socket.NewTable(d.guard, d.log)
+	d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d.describeMetrics()
+	return d, nil
+}
+
+func (d *Daemon) close() {
+	d.sockets.Close()
+	_ = d.store.Close()
+}
+
+// serve runs the parts and ends them in the right order: first no new work, then what is open drains.
+func (d *Daemon) serve(ctx context.Context, admin *adminServer) error {
+	services, stopServices := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServices()
+	supervised := d.supervise(services)
+	d.guard.Go("admin", admin.serve)
+
+	d.reloadUntil(ctx)
+
+	d.notify("STOPPING=1")
+	d.log.Info("stopping", "drain", drainFor)
+	stopServices()
+	admin.close()
+	select {
+	case <-supervised:
+	case <-time.After(drainFor):
+		d.log.Warn("some connections were still open")
+	}
+	return nil
+}
+
+func (d *Daemon) describeMetrics() {
+	gauge := func(name, help string, value func() float64) {
+		d.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("helperd_config_generation", "Applied configurations since the start.", func() float64 { return float64(d.view().generation) })
+	gauge("helperd_config_valid", "1 while the file is what is served.", func() float64 {
+		if d.view().status.Errors == nil {
+			return 1
+		}
+		return 0
+	})
+	gauge("helperd_config_applied_timestamp_seconds", "When the configuration was applied.", func() float64 { return float64(d.view().status.Applied.Unix()) })
+}
+
+func nodeCount(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}

@@ -1,0 +1,63 @@
+package nodes
+
+import (
+	"net/netip"
+	"slices"
+
+	"helperd/plan"
+)
+
+// Answer is what n's boot file says to the machine at addr. It decides (Boot)
+// only when that machine may be n: a person who looks at the file, or another
+// node, must neither take the token from a node that is installing nor spend
+// its boot from disk.
+func (r *Registry) Answer(p *plan.Plan, n *plan.Node, addr netip.Addr) Script {
+	if addr = addr.Unmap(); r.mayBe(p, n, addr) {
+		return r.Boot(n, addr)
+	}
+	return r.Peek(n)
+}
+
+// mayBe reports whether the machine at addr may be n: it has n's address, or
+// nobody knows better. Foreign DHCP servers give addresses that we do not know.
+func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
+	if slices.Contains([]netip.Addr{n.IP, n.IP6}, addr) {
+		return true
+	}
+	if other := p.NodeByAddr(addr); other != nil || slices.Contains(p.Helper.Addresses(), addr) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	elsewhere := false
+	for mac, seen := range r.proofs {
+		if r.now().Sub(seen.at) >= proofHolds {
+			continue
+		}
+		switch own := slices.Contains(n.MACs, mac); {
+		case seen.addr == addr:
+			return own
+		case own:
+			elsewhere = true
+		}
+	}
+	return !elsewhere
+}
+
+// Peek is what Boot would say now to a machine that proves nothing. It decides nothing.
+func (r *Registry) Peek(n *plan.Node) Script {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.nodes[n.FQDN]
+	if s == nil {
+		return Script{}
+	}
+	switch s.Phase {
+	case Written, Installed:
+		return Script{Disk: true}
+	case DiskBoot:
+		failed := r.now().Sub(s.Since) < failedWithin && s.Retries < maxRetries
+		return Script{Disk: !failed || r.now().Sub(s.Decided) <= settle && s.Disk}
+	}
+	return Script{}
+}

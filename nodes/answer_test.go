@@ -1,0 +1,93 @@
+package nodes
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"helperd/plan"
+)
+
+// Only a machine that may be the node decides what the node does next.
+func TestAnswer(t *testing.T) {
+	own := netip.MustParseAddr("10.0.0.21")
+	tests := []struct {
+		name   string
+		acked  map[plan.MAC]string // by DHCP
+		addr   string
+		decide bool
+		token  bool
+	}{
+		{"its address, proven", map[plan.MAC]string{{1}: "10.0.0.21"}, "10.0.0.21", true, true},
+		{"its address, not proven", nil, "10.0.0.21", true, false},
+		{"an address of the pool that its MAC got", map[plan.MAC]string{{1}: "10.0.0.99"}, "10.0.0.99", true, true},
+		{"an address that nobody knows", nil, "10.0.0.99", true, false},
+		{"a browser, while the node is elsewhere", map[plan.MAC]string{{1}: "10.0.0.21"}, "10.0.0.99", false, false},
+		{"a machine that DHCP knows", map[plan.MAC]string{{9}: "10.0.0.99"}, "10.0.0.99", false, false},
+		{"another node", nil, "10.0.0.22", false, false},
+		{"the helper", nil, "10.0.0.2", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t)
+			p := &plan.Plan{
+				Helper: plan.Helper{Address: netip.MustParseAddr("10.0.0.2")},
+				Nodes:  []*plan.Node{g.node, {Name: "w1", FQDN: "w1.ocp4.example.com", IP: netip.MustParseAddr("10.0.0.22")}},
+			}
+			g.node.IP = own
+			for mac, addr := range tt.acked {
+				g.Acked(mac, netip.MustParseAddr(addr))
+			}
+			s := g.Answer(p, g.node, netip.MustParseAddr(tt.addr))
+			if decided := g.State(g.node).Phase == Installing; decided != tt.decide {
+				t.Errorf("decided %v, want %v", decided, tt.decide)
+			}
+			if s.Disk || (s.Token != "") != tt.token {
+				t.Errorf("script %+v, want a token: %v", s, tt.token)
+			}
+		})
+	}
+}
+
+// Peek says what Boot says, whatever the phase, and leaves no trace.
+func TestPeek(t *testing.T) {
+	g := newRig(t)
+	agree := func(when string) {
+		t.Helper()
+		before := g.State(g.node).Phase
+		peeked := g.Peek(g.node)
+		if after := g.State(g.node).Phase; after != before {
+			t.Errorf("%s: peeking took the node from %s to %s", when, before, after)
+		}
+		if said := g.Boot(g.node, g.node.IP); said.Disk != peeked.Disk || peeked.Token != "" {
+			t.Errorf("%s: peeked %+v, then %+v was said", when, peeked, said)
+		}
+	}
+	agree("new")
+	g.wait(time.Minute)
+	agree("installation broke off")
+	g.RootfsFetched(g.node)
+	g.IgnitionFetched(g.node)
+	g.wait(time.Minute)
+	agree("written")
+	g.wait(10 * time.Second)
+	agree("asked again at once")
+	g.wait(time.Minute)
+	agree("from the network again: failed")
+	g.RootfsFetched(g.node)
+	g.IgnitionFetched(g.node)
+	g.wait(time.Minute)
+	agree("written again")
+	g.wait(time.Minute)
+	agree("retries spent")
+	g.Reinstall(g.node)
+	agree("reinstall")
+	g.wait(time.Minute)
+	g.RootfsFetched(g.node)
+	g.IgnitionFetched(g.node)
+	g.wait(time.Minute)
+	g.Boot(g.node, g.node.IP)
+	g.Seen(g.node, "connected to 22623")
+	g.wait(time.Minute)
+	agree("installed")
+}

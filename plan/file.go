@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"helperd/config"
+)
+
+// http derives what the web server hands out and to whom.
+func (b *builder) http() {
+	h := &b.p.HTTP
+	if h.Enabled = b.c.HTTP.Enabled; !h.Enabled {
+		b.withoutHTTP()
+		return
+	}
+	h.Listen = b.listen(b.c.HTTP.Listen, b.c.HTTP.Port)
+	h.Root, h.Listing = b.c.HTTP.Root, b.c.HTTP.Listing
+	for i := range b.c.Artifacts {
+		a := &b.c.Artifacts[i]
+		h.Files = append(h.Files, bootImages(a)...)
+		h.Files = append(h.Files, sources(a, "rootfs", a.Rootfs, "metal", a.Metal)...)
+		h.Files = append(h.Files, vendorFiles(a)...)
+	}
+	h.Machines = b.machines()
+	for i, cl := range b.p.Clusters {
+		h.Ignition = append(h.Ignition, ignition(cl, &b.c.Clusters[i])...)
+	}
+}
+
+// withoutHTTP warns when nodes would look for a server that is switched off.
+func (b *builder) withoutHTTP() {
+	for _, n := range b.p.Nodes {
+		if n.Boot != nil {
+			b.say(config.Warning, "http.enabled", "http: it is switched off and nodes boot from it; another server must answer at %s, or remove enabled: false", n.Boot.BaseURL)
+			return
+		}
+	}
+}
+
+// tftp derives what the TFTP server hands out: what firmware and GRUB load.
+func (b *builder) tftp() {
+	t := &b.p.TFTP
+	if t.Enabled = b.c.TFTP.Enabled; !t.Enabled {
+		return
+	}
+	t.Listen = b.listen(b.c.TFTP.Listen, b.c.TFTP.Port)
+	t.Root = b.c.TFTP.Root
+	if a := b.c.TFTP.Listen; a.IsValid() && !a.IsUnspecified() && a != b.p.Helper.Address {
+		b.say(config.Warning, "tftp.listen", "tftp: DHCP sends nodes to helper.address, %s, and nothing answers there; remove listen", b.p.Helper.Address)
+	}
+	for i := range b.c.Artifacts {
+		a := &b.c.Artifacts[i]
+		t.Files = append(t.Files, bootImages(a)...)
+		t.Files = append(t.Files, vendorFiles(a)...)
+	}
+	for _, n := range b.c.Networks {
+		if n.MTU != 0 && (t.MTU == 0 || n.MTU < t.MTU) {
+			t.MTU = n.MTU
+		}
+	}
+}
+
+// bootImages are what a boot loader loads.
+func bootImages(a *config.Artifact) []File {
+	return sources(a, "kernel", a.Kernel, "initramfs", a.Initramfs)
+}
+
+// sources pairs names and sources that are written.
+func sources(a *config.Artifact, first string, s config.Source, second string, t config.Source) []File {
+	var out []File
+	for _, part := range []struct {
+		name string
+		config.Source
+	}{{first, s}, {second, t}} {
+		if part.Source != (config.Source{}) {
+			out = append(out, File{artifactPath(a, part.name), part.File, part.URL, part.SHA256})
+		}
+	}
+	return out
+}
+
+// machines are the networks, and the addresses of the helper and of balancers
+// that lie outside of them.
+func (b *builder) machines() []netip.Prefix {
+	ps := b.prefixes()
+	own := b.p.Helper.Addresses()
+	for _, cl := range b.p.Clusters {
+		own = append(own, cl.Address)
+	}
+	for _, a := range own {
+		if !slices.ContainsFunc(ps, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			ps = append(ps, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return ps
+}
+
+// ignition gives one entry for each role that the cluster has.
+func ignition(cl *Cluster, cc *config.Cluster) []Ignition {
+	if cc.Ignition == "" {
+		return nil
+	}
+	var out []Ignition
+	for _, role := range []Role{Bootstrap, Master, Worker, Arbiter} {
+		e := Ignition{
+			Path: ignitionPath(cl, role), File: filepath.Join(cc.Ignition, string(role)+".ign"),
+			Cluster: cl.Zone, Role: role, Open: cc.IgnitionGate == "open", Expired: cc.IgnitionExpired == "serve",
+		}
+		for _, n := range cl.Nodes {
+			if n.Role == role {
+				e.Nodes = append(e.Nodes, n)
+			}
+		}
+		if len(e.Nodes) > 0 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// nfs takes over the exports.
+func (b *builder) nfs() {
+	if !b.c.NFS.Enabled {
+		return
+	}
+	for _, e := range b.c.NFS.Exports {
+		b.p.NFS.Exports = append(b.p.NFS.Exports, Export{e.Path, e.Clients})
+	}
+}

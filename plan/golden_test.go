@@ -1,0 +1,80 @@
+package plan
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"helperd/config"
+)
+
+var update = flag.Bool("update", false, "record the golden files anew")
+
+// compile is the plan of a file without errors, with serial 1.
+func compile(t *testing.T, yaml []byte, missing ...Loader) (*Plan, config.Diagnostics) {
+	t.Helper()
+	c, ds := config.Load(yaml)
+	if ds.HasErrors() {
+		t.Fatalf("the file is not valid:\n%v", ds)
+	}
+	return Compile(c, Facts{Serial: 1, MissingLoaders: missing})
+}
+
+// The golden files hold a configuration and what follows from it, a file for
+// each service.
+func TestGolden(t *testing.T) {
+	cases, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range cases {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := txtar.Parse(want)
+			p, ds := compile(t, a.Files[0].Data)
+			a.Files = a.Files[:1]
+			if len(ds) > 0 {
+				a.Files = append(a.Files, txtar.File{Name: "diagnostics", Data: []byte(ds.Error() + "\n")})
+			}
+			for _, s := range p.Sections() {
+				a.Files = append(a.Files, txtar.File{Name: s.Name, Data: []byte(strings.Join(s.Lines, "\n") + "\n")})
+			}
+			got := txtar.Format(a)
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("the plan changed (-want +got); review it and run with -update:\n%s", diff)
+			}
+		})
+	}
+}
+
+// The golden copies must be of the examples that are shipped.
+func TestGoldenExamples(t *testing.T) {
+	for _, name := range []string{"ocp4", "two-clusters"} {
+		shipped, err := os.ReadFile("../examples/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := txtar.ParseFile("testdata/" + name + ".txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(shipped, a.Files[0].Data) {
+			t.Errorf("testdata/%s.txtar holds another file than examples/%s.yaml", name, name)
+		}
+	}
+}

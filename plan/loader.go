@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"helperd/config"
+)
+
+// firmware is one kind of client and the loaders that start it, best first.
+type firmware struct {
+	arch    uint16
+	loaders []Loader
+	vendor  Loader // in place of loaders when the artifact brings its own, for Secure Boot
+	http    bool   // UEFI HTTP Boot
+}
+
+// firmwares by the machine's architecture. iPXE comes first, for it loads by
+// HTTP, several times faster than TFTP. 32-bit UEFI (0x06, 0x0f) has no entry:
+// no CoreOS kernel runs there. GRUB finds no prefix when it was loaded by HTTP
+// Boot (upstream and Debian 2.06), so it is no second choice there.
+var firmwares = map[string][]firmware{
+	"x86_64": {
+		{arch: ArchBIOS, loaders: []Loader{Undionly, LPXELinux}},
+		{arch: ArchEFI64, loaders: []Loader{SNPOnly64, GRUB64}, vendor: Shim64},
+		{arch: ArchEFI64Alt, loaders: []Loader{SNPOnly64, GRUB64}, vendor: Shim64},
+		{arch: ArchHTTP64, loaders: []Loader{SNPOnly64}, vendor: Shim64, http: true},
+	},
+	"aarch64": {
+		{arch: ArchEFIArm64, loaders: []Loader{SNPOnlyAA64, GRUBAA64}, vendor: ShimAA64},
+		{arch: ArchHTTPArm64, loaders: []Loader{SNPOnlyAA64}, vendor: ShimAA64, http: true},
+	},
+	"ppc64le": {
+		{arch: ArchPPC64, loaders: []Loader{GRUBPPC64}},
+	},
+}
+
+// bootFiles says what the node boots from when it asks with MAC m.
+func (b *builder) bootFiles(n *Node, m MAC) *BootFiles {
+	if n.Boot == nil {
+		return nil
+	}
+	f := &BootFiles{}
+	if b.c.HTTP.Enabled {
+		f.Script = ScriptURL(n.Boot.BaseURL, m)
+	}
+	a := b.artifact(n.Boot.Artifact)
+	for _, fw := range firmwares[n.Arch] {
+		file := b.loaderFile(fw, a)
+		switch {
+		case file == "":
+		case fw.http && b.c.HTTP.Enabled:
+			if f.HTTP == nil {
+				f.HTTP = map[uint16]string{}
+			}
+			f.HTTP[fw.arch] = n.Boot.BaseURL + httpLoaderPath(file)
+		case !fw.http && b.c.TFTP.Enabled:
+			if f.TFTP == nil {
+				f.TFTP = map[uint16]string{}
+			}
+			f.TFTP[fw.arch] = file
+		}
+	}
+	if n.Arch == "ppc64le" && b.c.TFTP.Enabled {
+		f.ConfigFile = "pxelinux.cfg/01-" + m.Dashed()
+		f.PathPrefix = "tftp://" + b.p.Helper.Address.String() + "/"
+	}
+	return f
+}
+
+// loaderFile is the TFTP file that starts fw; empty: there is none.
+func (b *builder) loaderFile(fw firmware, a *config.Artifact) string {
+	if fw.vendor != "" && vendorFolder(a) != "" {
+		return strings.TrimPrefix(path.Join(artifactPath(a, "loader"), string(fw.vendor)), "/")
+	}
+	for _, l := range fw.loaders {
+		if !slices.Contains(b.facts.MissingLoaders, l) {
+			return string(l)
+		}
+	}
+	return ""
+}
+
+// httpLoaderPath is where the web server has a file of the TFTP server.
+func httpLoaderPath(file string) string {
+	if strings.HasPrefix(file, "artifacts/") {
+		return "/" + file
+	}
+	return "/boot/" + file
+}
+
+// ScriptURL is where iPXE loads the boot script of the node with MAC m.
+func ScriptURL(baseURL string, m MAC) string { return baseURL + "/boot/" + m.Dashed() + ".ipxe" }
+
+// vendorFolder is the folder with the artifact's own shim and GRUB; empty: none.
+// An ISO is not looked into.
+func vendorFolder(a *config.Artifact) string {
+	if strings.EqualFold(filepath.Ext(a.Loader), ".iso") {
+		return ""
+	}
+	return a.Loader
+}
+
+// vendorFiles are the loaders that an artifact brings. Shim loads GRUB from
+// its own folder, so both stand side by side.
+func vendorFiles(a *config.Artifact) []File {
+	folder := vendorFolder(a)
+	if folder == "" {
+		return nil
+	}
+	names := map[string][]Loader{
+		"x86_64":  {Shim64, GRUB64},
+		"aarch64": {ShimAA64, GRUBAA64},
+	}[a.Arch]
+	var out []File
+	for _, l := range names {
+		out = append(out, File{Path: path.Join(artifactPath(a, "loader"), string(l)), File: filepath.Join(folder, string(l))})
+	}
+	return out
+}

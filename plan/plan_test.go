@@ -1,0 +1,184 @@
+package plan
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"helperd/config"
+)
+
+const small = `version: 1
+helper: {address: 192.168.7.2}
+networks: [{cidr: 192.168.7.0/24, gateway: 192.168.7.1}]
+artifacts:
+  - name: rhcos
+    kernel: {file: /srv/kernel}
+    initramfs: {file: /srv/initramfs}
+    rootfs: {file: /srv/rootfs}
+clusters:
+  - name: ocp4
+    domain: example.com
+    artifacts: rhcos
+    install_disk: /dev/sda
+    ignition: /srv/ignition
+    nodes:
+      - {name: m0, role: master, mac: ["52:54:00:00:00:02", "52:54:00:00:00:12"], ip: 192.168.7.11}
+      - {name: w0, role: worker, mac: "52:54:00:00:00:03", ip: 192.168.7.21}
+      - {name: w1, role: worker, mac: "52:54:00:00:00:04", ip: 192.168.7.22}
+`
+
+func TestLookups(t *testing.T) {
+	compiled, _ := compile(t, []byte(small))
+	byHand := &Plan{Nodes: compiled.Nodes}
+	mac, _ := ParseMAC("52:54:00:00:00:12")
+	for name, p := range map[string]*Plan{"compiled": compiled, "by hand": byHand} {
+		if n := p.NodeByMAC(mac); n == nil || n.Name != "m0" {
+			t.Errorf("%s: second MAC of m0 finds %v", name, n)
+		}
+		if n := p.NodeByMAC(MAC{}); n != nil {
+			t.Errorf("%s: no MAC finds %v", name, n)
+		}
+		if n := p.NodeByAddr(netip.MustParseAddr("::ffff:192.168.7.21")); n == nil || n.Name != "w0" {
+			t.Errorf("%s: mapped address of w0 finds %v", name, n)
+		}
+		if n := p.NodeByAddr(netip.Addr{}); n != nil {
+			t.Errorf("%s: no address finds %v", name, n)
+		}
+		if n := p.NodeByName("w1"); n == nil || n.FQDN != "w1.ocp4.example.com" {
+			t.Errorf("%s: w1 finds %v", name, n)
+		}
+	}
+}
+
+func TestNextBestLoader(t *testing.T) {
+	tests := []struct {
+		name    string
+		missing []Loader
+		tftp    map[uint16]string
+		http    map[uint16]string
+	}{
+		{
+			name: "all there",
+			tftp: map[uint16]string{ArchBIOS: "undionly.kpxe", ArchEFI64: "snponly.efi", ArchEFI64Alt: "snponly.efi"},
+			http: map[uint16]string{ArchHTTP64: "http://192.168.7.2:8080/boot/snponly.efi"},
+		},
+		{
+			name:    "no iPXE",
+			missing: []Loader{Undionly, SNPOnly64},
+			tftp:    map[uint16]string{ArchBIOS: "lpxelinux.0", ArchEFI64: "grubx64.efi", ArchEFI64Alt: "grubx64.efi"},
+		},
+		{
+			name:    "nothing for UEFI",
+			missing: []Loader{SNPOnly64, GRUB64},
+			tftp:    map[uint16]string{ArchBIOS: "undionly.kpxe"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, _ := compile(t, []byte(small), tt.missing...)
+			b := p.DHCP.Reservations[0].Boot
+			if diff := cmp.Diff(tt.tftp, b.TFTP); diff != "" {
+				t.Errorf("TFTP (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.http, b.HTTP); diff != "" {
+				t.Errorf("HTTP (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDiff(t *testing.T) {
+	old, _ := compile(t, []byte(small))
+	if d := Diff(old, old); d != nil {
+		t.Errorf("a plan differs from itself: %v", d)
+	}
+	c, _ := config.Load([]byte(small))
+	same, _ := Compile(c, Facts{Serial: 2})
+	if d := Diff(old, same); d != nil {
+		t.Errorf("another serial alone is a difference: %v", d)
+	}
+	next, _ := compile(t, []byte(strings.ReplaceAll(small, "name: w1", "name: w9")))
+	d := Diff(old, next)
+	for _, want := range []string{
+		"dns: - w1.ocp4.example.com. 300 IN A 192.168.7.22",
+		"dns: + w9.ocp4.example.com. 300 IN A 192.168.7.22",
+		"lb: + server ocp4-ingress-https w9 192.168.7.22:443",
+	} {
+		if !strings.Contains(strings.Join(d, "\n"), want) {
+			t.Errorf("%q is not in the difference:\n%s", want, strings.Join(d, "\n"))
+		}
+	}
+	first := Diff(nil, old)
+	lines := 0
+	for _, s := range old.Sections() {
+		lines += len(s.Lines)
+	}
+	if len(first) != lines-1 { // without the SOA
+		t.Errorf("the first plan has %d lines and a difference of %d", lines, len(first))
+	}
+}
+
+func TestDiagnostics(t *testing.T) {
+	tests := []struct {
+		name, old, new string
+		want           string
+		severity       config.Severity
+	}{
+		{
+			"frontend of a cluster", "artifacts:\n", `lb:
+  frontends: [{name: ocp4-api, listen: "192.168.7.2:99", backend: b}]
+  backends: [{name: b, servers: [{name: s, address: "192.168.7.2:100"}]}]
+artifacts:
+`, `frontend "ocp4-api": a cluster brings a frontend of this name; choose another`, config.Error,
+		},
+		{
+			"backend of a cluster", "artifacts:\n", `lb:
+  frontends: [{name: f, listen: "192.168.7.2:99", backend: ocp4-api}]
+  backends: [{name: ocp4-api, servers: [{name: s, address: "192.168.7.2:100"}]}]
+artifacts:
+`, `backend "ocp4-api": a cluster brings a backend of this name; choose another`, config.Error,
+		},
+		{
+			"iPXE expands", "    ignition:", "    kernel_args: [\"a=${b}\"]\n    ignition:",
+			"iPXE takes \"a=${b}\"", config.Warning,
+		},
+		{
+			"TFTP elsewhere", "artifacts:\n", "tftp: {listen: 192.168.7.3}\nartifacts:\n",
+			"DHCP sends nodes to helper.address", config.Warning,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, ds := compile(t, []byte(strings.Replace(small, tt.old, tt.new, 1)))
+			for _, d := range ds {
+				if strings.Contains(d.Message, tt.want) && d.Severity == tt.severity && d.Line > 1 {
+					return
+				}
+			}
+			t.Errorf("%q is not said:\n%v", tt.want, ds)
+		})
+	}
+}
+
+// Clusters of one name in two domains must not share backends.
+func TestSameNameTwice(t *testing.T) {
+	second := small[strings.Index(small, "  - name: ocp4"):]
+	second = strings.NewReplacer("domain: example.com", "domain: example.net", "52:54:00:00", "52:54:00:01", "192.168.7.", "192.168.7.1").Replace(second)
+	p, _ := compile(t, []byte(small+second))
+	seen := map[string]bool{}
+	for _, b := range p.LB.Backends {
+		if seen[b.Name] {
+			t.Errorf("two backends %s", b.Name)
+		}
+		seen[b.Name] = true
+	}
+	if !seen["ocp4.example.net-api"] || len(seen) != 8 {
+		t.Errorf("backends: %v", seen)
+	}
+	if n := p.NodeByName("w0"); n != nil {
+		t.Errorf("w0 is of two clusters and finds %s", n.FQDN)
+	}
+}

@@ -1,0 +1,257 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A Section is what one service serves, one fact a line.
+type Section struct {
+	Name  string // of the service
+	Lines []string
+}
+
+// String is the plan as people read it: a section for each service.
+func (p *Plan) String() string {
+	var s strings.Builder
+	for i, sec := range p.Sections() {
+		if i > 0 {
+			s.WriteByte('\n')
+		}
+		fmt.Fprintf(&s, "%s:\n", sec.Name)
+		for _, l := range sec.Lines {
+			fmt.Fprintf(&s, "  %s\n", l)
+		}
+	}
+	return s.String()
+}
+
+// Sections are the parts of the plan that have something to say, in a fixed order.
+func (p *Plan) Sections() []Section {
+	var out []Section
+	for _, s := range []Section{
+		{"dns", p.DNS.lines()},
+		{"dhcp", p.DHCP.lines()},
+		{"boot", p.bootLines()},
+		{"http", p.HTTP.lines()},
+		{"tftp", p.TFTP.lines()},
+		{"lb", p.LB.lines()},
+		{"nfs", p.NFS.lines()},
+		{"unserved", p.unservedLines()},
+	} {
+		if len(s.Lines) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// A writer gathers the lines of a section.
+type writer []string
+
+func (w *writer) line(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }
+
+// words is a line under construction; empty values leave no trace.
+type words []string
+
+func (ws *words) add(key string, value any) {
+	s := fmt.Sprint(value)
+	if s != "" && s != "0" && s != "0s" && s != "invalid IP" && s != "[]" && s != "false" {
+		*ws = append(*ws, key+" "+s)
+	}
+}
+
+func (ws words) String() string { return strings.Join(ws, ", ") }
+
+func list[T fmt.Stringer](vs []T) string {
+	out := make([]string, len(vs))
+	for i, v := range vs {
+		out[i] = v.String()
+	}
+	return strings.Join(out, " ")
+}
+
+func (d *DNS) lines() []string {
+	var w writer
+	if !d.Enabled {
+		w.line("disabled")
+		return w
+	}
+	w.line("listen %s", list(d.Listen))
+	if len(d.Forwarders) > 0 {
+		w.line("forward to %s for %s", list(d.Forwarders), list(d.Allow))
+	}
+	for _, z := range d.Zones {
+		w.line("zone %s", z.Name)
+		for _, r := range z.Records {
+			w.line("%s", r)
+		}
+	}
+	for _, r := range d.Names {
+		w.line("%s", r)
+	}
+	return w
+}
+
+func (d *DHCP) lines() []string {
+	var w writer
+	if !d.Enabled {
+		w.line("disabled")
+		return w
+	}
+	for _, s := range d.Subnets {
+		w.line("%s", s)
+	}
+	for _, r := range d.Reservations {
+		w.line("%s", r)
+		r.Boot.lines(&w, r.MAC)
+	}
+	return w
+}
+
+func (s Subnet) String() string {
+	ws := words{fmt.Sprintf("subnet %s mode %s", s.Prefix, s.Mode)}
+	ws.add("interface", s.Interface)
+	ws.add("server", s.Server)
+	if s.Pool.IsValid() {
+		ws.add("pool", s.Pool)
+		ws.add("lease", s.PoolLease)
+	}
+	ws.add("reservations", s.ReservationLease)
+	if s.IgnoreUnknown {
+		ws = append(ws, "unknown machines ignored")
+	}
+	ws.add("router", s.Router)
+	ws.add("dns", list(s.DNS))
+	ws.add("ntp", list(s.NTP))
+	ws.add("mtu", s.MTU)
+	ws.add("domain", s.Domain)
+	ws.add("search", strings.Join(s.Search, " "))
+	for _, r := range s.Routes {
+		ws.add("route", r)
+	}
+	return ws.String()
+}
+
+func (r Route) String() string { return fmt.Sprintf("%s via %s", r.To, r.Via) }
+
+func (r Reservation) String() string {
+	ws := words{fmt.Sprintf("reservation %s %s", r.MAC, r.Address)}
+	ws.add("hostname", r.Hostname)
+	ws.add("domain", r.Domain)
+	ws.add("search", strings.Join(r.Search, " "))
+	return ws.String()
+}
+
+// lines says what each kind of firmware loads.
+func (f *BootFiles) lines(w *writer, m MAC) {
+	if f == nil {
+		return
+	}
+	var ws words
+	ws.add("ipxe", f.Script)
+	for _, arch := range slices.Sorted(maps.Keys(f.TFTP)) {
+		ws.add(fmt.Sprintf("0x%02x", arch), f.TFTP[arch])
+	}
+	for _, arch := range slices.Sorted(maps.Keys(f.HTTP)) {
+		ws.add(fmt.Sprintf("0x%02x", arch), f.HTTP[arch])
+	}
+	ws.add("petitboot", f.PathPrefix+f.ConfigFile)
+	if len(ws) > 0 {
+		w.line("boot %s %s", m, ws)
+	}
+}
+
+func (p *Plan) bootLines() []string {
+	var w writer
+	for _, n := range p.Nodes {
+		if n.Boot != nil {
+			w.line("%s boots %s %s %s", n.FQDN, n.Boot.Kernel, n.Boot.Initramfs, strings.Join(n.Boot.Args, " "))
+		}
+	}
+	return w
+}
+
+func (h *HTTP) lines() []string {
+	var w writer
+	if !h.Enabled {
+		w.line("disabled")
+		return w
+	}
+	w.line("listen %s for %s", list(h.Listen), list(h.Machines))
+	if h.Root != "" {
+		w.line("root %s", withListing(h.Root, h.Listing))
+	}
+	for _, f := range h.Files {
+		w.line("%s", f)
+	}
+	for _, i := range h.Ignition {
+		i.lines(&w)
+	}
+	return w
+}
+
+func withListing(root string, listing bool) string {
+	if listing {
+		return root + " with listing"
+	}
+	return root
+}
+
+func (f File) String() string {
+	if f.File == "" {
+		return fmt.Sprintf("file %s from %s", f.Path, f.URL)
+	}
+	return fmt.Sprintf("file %s from %s", f.Path, f.File)
+}
+
+func (i *Ignition) lines(w *writer) {
+	gate := "strict"
+	if i.Open {
+		gate = "open"
+	}
+	if i.Expired {
+		gate += ", also when expired"
+	}
+	w.line("ignition %s from %s, gate %s", i.Path, i.File, gate)
+	for _, n := range i.Nodes {
+		w.line("ignition %s for %s", i.Path, n.FQDN)
+	}
+}
+
+func (t *TFTP) lines() []string {
+	var w writer
+	if !t.Enabled {
+		w.line("disabled")
+		return w
+	}
+	w.line("listen %s", list(t.Listen))
+	if t.Root != "" {
+		w.line("root %s", t.Root)
+	}
+	if t.MTU != 0 {
+		w.line("mtu %d", t.MTU)
+	}
+	for _, f := range t.Files {
+		w.line("%s", f)
+	}
+	return w
+}
+
+func (n *NFS) lines() []string {
+	var w writer
+	for _, e := range n.Exports {
+		w.line("export %s for %s", e.Path, list(e.Clients))
+	}
+	return w
+}
+
+func (p *Plan) unservedLines() []string {
+	var w writer
+	for _, u := range p.Unserved {
+		w.line("%s: %s", u.Service, u.Reason)
+	}
+	return w
+}

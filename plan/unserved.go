@@ -1,0 +1,85 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"helperd/config"
+)
+
+// unserved names what the file asks for and this version does not do. What is
+// on by default and not written is not missed by anybody.
+func (b *builder) unserved() {
+	for i := range b.c.Networks {
+		b.unservedNetwork(fmt.Sprintf("networks[%d]", i), &b.c.Networks[i])
+	}
+	for _, a := range b.c.Artifacts {
+		b.unservedArtifact(a)
+	}
+	if b.c.LB.Enabled && b.c.LB.StatsSocket != "" {
+		b.later("lb", "stats_socket: the HAProxy runtime API is not served yet")
+	}
+	if len(b.p.NFS.Exports) > 0 {
+		b.later("nfs", "exports are checked and not served yet; keep the NFS server of the system")
+	}
+	if b.c.Written("ftp") && b.c.FTP.Enabled {
+		b.later("ftp", "there is no FTP server yet; nodes boot by TFTP and HTTP")
+	}
+	if b.c.Written("ntp") && b.c.NTP.Enabled {
+		b.later("ntp", "there is no time server yet; write ntp: with your time servers under networks")
+	}
+	if b.c.History.Remote != "" {
+		b.later("history", "configuration is not pulled from %s yet", b.c.History.Remote)
+	}
+	if b.c.Written("admin.listen") {
+		b.later("admin", "listen: there is no web UI on %s yet; use the command line on the socket", b.c.Admin.Listen)
+	}
+}
+
+func (b *builder) unservedNetwork(at string, n *config.Network) {
+	if n.CIDR.Addr().Is4() {
+		if Mode(n.DHCP.Mode) == ModeProxy {
+			b.later("networks", "%s: dhcp mode proxy is not served yet; machines get no boot information from here", n.CIDR)
+		}
+		return
+	}
+	if n.RA {
+		b.later("networks", "%s: router advertisements are not sent yet", n.CIDR)
+	}
+	if b.c.Written(at+".dhcp") && Mode(n.DHCP.Mode) != ModeOff || b.wantsDHCPv6(n.CIDR) {
+		b.later("networks", "%s: there is no DHCPv6 yet; nodes with static: true get their IPv6 address on the kernel command line", n.CIDR)
+	}
+}
+
+// wantsDHCPv6 reports whether a machine in p has a MAC and waits for its address.
+func (b *builder) wantsDHCPv6(p netip.Prefix) bool {
+	for _, c := range b.c.Clusters {
+		for _, n := range c.Nodes {
+			if len(n.MAC) > 0 && !n.Static && n.IP6.IsValid() && p.Contains(n.IP6) {
+				return true
+			}
+		}
+	}
+	for _, h := range b.c.Hosts {
+		if len(h.MAC) > 0 && h.IP6.IsValid() && p.Contains(h.IP6) {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *builder) unservedArtifact(a config.Artifact) {
+	if a.Stream != (config.Source{}) {
+		b.later("artifacts", "%s: stream is not read yet; its clusters boot nothing from here: write kernel, initramfs and rootfs", a.Name)
+		return
+	}
+	for _, s := range []config.Source{a.Kernel, a.Initramfs, a.Rootfs, a.Metal} {
+		if s.URL != "" {
+			b.later("artifacts", "%s: url is not fetched yet; download the files and write their paths as file", a.Name)
+			break
+		}
+	}
+	if a.Loader != "" && vendorFolder(&a) == "" {
+		b.later("artifacts", "%s: loader is an ISO, which is not read yet; copy shim and GRUB out of it and write the folder", a.Name)
+	}
+}

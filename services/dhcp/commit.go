@@ -1,0 +1,106 @@
+package dhcp
+
+import (
+	"context"
+	"sync"
+
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// mostQueued bounds the answers that wait for the disk. Past it requests are
+// dropped: their clients ask again.
+const mostQueued = 4096
+
+// commits are the answers that wait for their lease to be on disk.
+type commits struct {
+	mu     sync.Mutex
+	queue  []*answer
+	filled chan struct{} // has an element while queue may have some
+}
+
+// add queues a; false when the queue is full.
+func (c *commits) add(a *answer) bool {
+	c.mu.Lock()
+	full := len(c.queue) >= mostQueued
+	if !full {
+		c.queue = append(c.queue, a)
+	}
+	c.mu.Unlock()
+	select {
+	case c.filled <- struct{}{}:
+	default:
+	}
+	return !full
+}
+
+// take gives all that is queued and leaves the empty slice spare in its place.
+func (c *commits) take(spare []*answer) []*answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	group := c.queue
+	c.queue = spare[:0]
+	return group
+}
+
+// commit stores what queues, all of it in one transaction at a time, and sends
+// the answers, until ctx ends.
+func (s *Service) commit(ctx context.Context) error {
+	out := newSender(s)
+	var spare []*answer
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.commits.filled:
+		}
+		group := s.commits.take(spare)
+		s.store(group, out)
+		spare = s.recycle(group)
+	}
+}
+
+// store writes the leases of group in one transaction. Only then are its
+// answers sent; if it fails nobody gets one.
+func (s *Service) store(group []*answer, out *sender) {
+	if len(group) == 0 {
+		return
+	}
+	leases := make([]state.Lease, len(group))
+	for i, a := range group {
+		leases[i] = a.Record.Lease
+	}
+	err := s.host.Store.CommitLeases(leases, nil)
+	s.settle(group, err)
+	if err != nil {
+		return
+	}
+	for _, a := range group {
+		out.queue(a)
+	}
+	out.flush()
+}
+
+// settle notes the outcome of a transaction.
+func (s *Service) settle(group []*answer, err error) {
+	s.mu.Lock()
+	now := s.now().Unix()
+	for _, a := range group {
+		if err == nil {
+			s.engine.Stored(&a.Record)
+		} else {
+			s.engine.Lost(&a.Record, now)
+		}
+	}
+	s.mu.Unlock()
+	s.transactions.Add(1)
+	text := ""
+	if err != nil {
+		s.failures.Add(1)
+		text = "pool leases cannot be stored, so none are given: " + err.Error() + "; free space in the state folder or repair its disk. Machines in helper.yaml are served"
+		s.host.Events.Emit(timeline.Event{Kind: timeline.DHCPFailed, Detail: text})
+	}
+	if old := s.unstorable.Swap(&text); err != nil && *old == "" {
+		s.host.Log.Error("pool leases not stored", "err", err)
+	}
+}

@@ -1,0 +1,17 @@
+// Package dhcp is the DHCPv4 server of the helper node (RFC 2131, 2132): fixed
+// addresses and boot files for the machines of the plan, pool addresses for
+// others.
+//
+// Package engine decides, package packet reads and writes messages; this
+// package has the sockets. Each interface has one UDP socket that is bound to
+// the device, read in batches. Answers to clients on the link leave as complete
+// frames (AF_PACKET): a client that has no address yet cannot answer ARP, and
+// the kernel's neighbour table may still have the machine that had the address
+// before. Answers to relays leave by the UDP socket.
+//
+// A pool lease is on disk before its ACK is sent: ACKs queue while a
+// transaction is under way, and all that queued share the next one.
+// Reservations are configuration and are answered at once.
+//
+// Left out: DHCPv6, proxy DHCP (port 4011), conflict probes, failover.
+package dhcp

@@ -1,0 +1,119 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/internal/mmsg"
+	"helperd/plan"
+	"helperd/services/dhcp/packet"
+)
+
+// ignoreOutgoing is PACKET_IGNORE_OUTGOING of linux/if_packet.h (Linux 4.20):
+// what this machine sends itself is not heard.
+const ignoreOutgoing = 23
+
+// openEars opens a socket that receives, on one interface, what DHCP servers
+// say to clients: IPv4, UDP, from port 67 to 68, a BOOTREPLY. All else is
+// dropped in the kernel.
+func openEars(ifindex int) (*os.File, error) {
+	fd, err := openPacket()
+	if err != nil {
+		return nil, err
+	}
+	const (
+		drop = 0
+		take = 0x40000
+	)
+	program := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 9}, // protocol
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_UDP, Jf: 10},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 6}, // fragment offset
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: 0x1fff, Jt: 8},
+		{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0}, // length of the IP header
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 0},  // source port
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: packet.ServerPort, Jf: 5},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 2}, // destination port
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: packet.ClientPort, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 8}, // op
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 2, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: take},
+		{Code: unix.BPF_RET | unix.BPF_K, K: drop},
+	}
+	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, ignoreOutgoing, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: ifindex})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("listen for other DHCP servers: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "dhcp ears"), nil
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+// listen hears other servers on the port until it is closed or ctx ends.
+func (s *Service) listen(ctx context.Context, p *port) error {
+	raw, err := p.ears.SyscallConn()
+	if err != nil {
+		return err
+	}
+	stop := s.deadlineAtEnd(ctx, p.ears)
+	defer stop()
+	b := mmsg.New(16, 2048, 1)
+	var m packet.Request
+	for {
+		n, err := b.Receive(raw)
+		if err != nil {
+			return ended(err)
+		}
+		s.host.Fuse.Check()
+		for i := range n {
+			if payload := udpPayload(b.Message(i)); m.ParseReply(payload) == nil && m.Your.IsValid() {
+				s.heard(p, &m, plan.MAC(b.LinkPeer(i)))
+			}
+		}
+	}
+}
+
+// heard passes another server's answer on to the engine.
+func (s *Service) heard(p *port, m *packet.Request, from plan.MAC) {
+	a := s.answers.Get().(*answer)
+	defer s.answers.Put(a)
+	s.mu.Lock()
+	links := s.adopt()
+	s.engine.Heard(links[p], m.Server, from, s.now().Unix(), &a.Answer)
+	s.mu.Unlock()
+	for _, e := range a.Events {
+		s.host.Events.Emit(e)
+	}
+}
+
+// udpPayload gives what is behind the IP and UDP headers; the filter has looked at both.
+func udpPayload(b []byte) []byte {
+	if len(b) < 20 {
+		return nil
+	}
+	start := int(b[0]&0xf)*4 + 8
+	if start > len(b) {
+		return nil
+	}
+	return b[start:]
+}
+
+// ended turns the error of a socket that was told to stop into nil.
+func ended(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EBADF) {
+		return nil
+	}
+	return err
+}

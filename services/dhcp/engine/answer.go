@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"net/netip"
+
+	"helperd/plan"
+	"helperd/services/dhcp/packet"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// An Answer is what comes of a request. It is reused; Handle overwrites it.
+type Answer struct {
+	// Frame has packet.Headers bytes of room and then the message; empty: no answer.
+	Frame []byte
+	// To is set when the answer is routed: to a relay, or to a client behind a
+	// router. Otherwise it leaves as a frame from Source to Dest at MAC.
+	To           netip.AddrPort
+	Source, Dest netip.Addr
+	MAC          plan.MAC
+
+	// Record must be on disk before the answer is sent, if Durable.
+	Record  Record
+	Durable bool
+	// Acked is the address that a node of the plan was given; not valid: none.
+	Acked netip.Addr
+	// Client is the machine that asked.
+	Client plan.MAC
+	// Events are to be told once the answer is sent.
+	Events []timeline.Event
+
+	buf [packet.Headers + packet.Buffer]byte
+}
+
+// Record is a lease on its way to the disk.
+type Record struct {
+	state.Lease
+	version uint64
+}
+
+func (a *Answer) reset() {
+	a.Frame, a.To, a.Source, a.Dest, a.MAC = nil, netip.AddrPort{}, netip.Addr{}, netip.Addr{}, plan.MAC{}
+	a.Record, a.Durable, a.Acked, a.Client, a.Events = Record{}, false, netip.Addr{}, plan.MAC{}, a.Events[:0]
+}
+
+// broadcastMAC is everybody on the link.
+func broadcastMAC() plan.MAC { return plan.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
+
+func limitedBroadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 255, 255}) }
+
+// write builds an offer or acknowledgement of addr for lease seconds (0 in an
+// offer: what the client will get) and tells what the client will load.
+func (e *Engine) write(q *request, t packet.Type, addr netip.Addr, lease int64) string {
+	n, w := q.subnet, &e.reply
+	w.Start(q.answer.buf[packet.Headers:], q.Request, t)
+	if t == packet.Ack {
+		w.Client(q.Client)
+	}
+	w.Your(addr)
+	w.AddMust(packet.ServerID, n.serverID)
+	if addr.IsValid() {
+		e.writeTimes(q, lease)
+	}
+	w.AddMust(packet.SubnetMask, n.mask)
+	options := n.options
+	var files *plan.BootFiles
+	if r := q.reservation; r != nil {
+		options, files = r.options, r.Boot
+	}
+	for _, o := range options {
+		w.Add(o.code, o.val)
+	}
+	c := choose(files, &q.client)
+	e.writeBoot(n, c)
+	e.finish(q, t, addr)
+	return c.String()
+}
+
+func (e *Engine) writeTimes(q *request, lease int64) {
+	e.times = q.subnet.reserved
+	if q.reservation == nil {
+		if lease == 0 {
+			lease = seconds(q.subnet.PoolLease)
+		}
+		e.times = timesOf(lease)
+	}
+	e.reply.AddMust(packet.LeaseTime, e.times.lease[:])
+	e.reply.AddMust(packet.RenewalTime, e.times.renew[:])
+	e.reply.AddMust(packet.RebindingTime, e.times.rebind[:])
+}
+
+// writeBoot says in every place that firmware looks at what to load, in OFFER and ACK alike.
+func (e *Engine) writeBoot(n *Subnet, c choice) {
+	w := &e.reply
+	if c.file != "" {
+		w.Next(n.Server)
+		w.File(c.file)
+		if c.http {
+			w.AddMust(packet.VendorClass, e.bytes(classHTTP))
+		}
+		w.AddMust(packet.TFTPServerName, n.name)
+		w.AddMust(packet.BootFileName, e.bytes(c.file))
+	}
+	if c.config != "" {
+		w.AddMust(packet.ConfigFile, e.bytes(c.config))
+	}
+	if c.prefix != "" {
+		w.AddMust(packet.PathPrefix, e.bytes(c.prefix))
+	}
+}
+
+// bytes copies s to where it stays until the reply is finished.
+func (e *Engine) bytes(s string) []byte {
+	start := len(e.scratch)
+	e.scratch = append(e.scratch, s...)
+	return e.scratch[start:]
+}
+
+func (e *Engine) writeNak(q *request, reason string) {
+	w := &e.reply
+	w.Start(q.answer.buf[packet.Headers:], q.Request, packet.Nak)
+	w.AddMust(packet.ServerID, q.subnet.serverID)
+	w.AddMust(packet.Message, e.bytes(reason))
+	if q.Relay.IsValid() {
+		w.SetBroadcast() // RFC 2131 section 4.3.2: the client may be on the wrong network
+	}
+	e.finish(q, packet.Nak, netip.Addr{})
+}
+
+// finish adds what is echoed and decides where the answer goes (RFC 2131 section 4.1).
+func (e *Engine) finish(q *request, t packet.Type, addr netip.Addr) {
+	w, a := &e.reply, q.answer
+	if len(q.ID) > 0 {
+		w.AddMust(packet.ClientID, q.ID)
+	}
+	if q.Selected {
+		link := q.Link.As4()
+		w.AddMust(packet.SubnetSelection, e.bytes(string(link[:])))
+	}
+	if len(q.RelayInfo) > 0 {
+		w.AddMust(packet.RelayInfo, q.RelayInfo)
+	}
+	params := q.Params
+	if t == packet.Nak {
+		params = nil
+	}
+	message := w.Finish(params)
+	a.Frame = a.buf[:packet.Headers+len(message)]
+	a.Client, a.Source = q.MAC, q.subnet.Server
+	e.scratch = e.scratch[:0]
+	e.count.Sent[t]++
+	switch {
+	case q.Relay.IsValid():
+		a.To = netip.AddrPortFrom(q.Relay, packet.ServerPort)
+	case t == packet.Nak:
+		a.MAC, a.Dest = broadcastMAC(), limitedBroadcast()
+	case q.Client.IsValid() && !onLink(q.link, q.Client):
+		a.To = netip.AddrPortFrom(q.Client, packet.ClientPort)
+	case q.Client.IsValid():
+		// By frame and not by the kernel's neighbour table, which may still have
+		// the machine that had this address before.
+		a.MAC, a.Dest = q.MAC, q.Client
+	case q.Broadcast:
+		a.MAC, a.Dest = broadcastMAC(), limitedBroadcast()
+	default:
+		a.MAC, a.Dest = q.MAC, addr // it cannot answer ARP for this address yet
+	}
+}
+
+func onLink(link []*Subnet, a netip.Addr) bool {
+	for _, n := range link {
+		if n.Prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// tell notes an event of the machine that asks.
+func (e *Engine) tell(q *request, kind timeline.Kind, addr netip.Addr, detail string) {
+	if e.notes.allow(noteKey{q.MAC, kind, detail}, q.reservation != nil, q.now) {
+		e.add(q, kind, addr, detail)
+	}
+}
+
+func (e *Engine) add(q *request, kind timeline.Kind, addr netip.Addr, detail string) {
+	ev := timeline.Event{Kind: kind, MAC: q.MAC, Addr: addr, Detail: detail}
+	if q.reservation != nil {
+		ev.Node = q.reservation.Node
+	}
+	q.answer.Events = append(q.answer.Events, ev)
+}

@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"pgregory.net/rapid"
+
+	"helperd/plan"
+)
+
+// Whatever clients send in whatever order, with commits that fail, reloads and
+// restarts in between: an address that was acknowledged to one client is not
+// acknowledged to another before its time is over, is in the pool or reserved
+// for the client, and is known after a restart.
+func TestNoAddressTwice(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := newLab(t, basic())
+		type promise struct {
+			mac   plan.MAC
+			until int64
+		}
+		promised := map[netip.Addr]promise{}
+		disk := map[netip.Addr]stateLease{}
+		have := map[plan.MAC]string{} // what a client believes to have
+		offered := map[plan.MAC]string{}
+		macs := []plan.MAC{node, {2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}, {2, 0, 0, 0, 0, 4}, {2, 0, 0, 0, 0, 5}, {2, 0, 0, 0, 0, 6}, {2, 0, 0, 0, 0, 7}}
+		addrs := []string{"192.168.67.10", "192.168.67.100", "192.168.67.102", "192.168.67.104", "192.168.67.105", "10.0.0.1"}
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			mac := rapid.SampledFrom(macs).Draw(rt, "client")
+			var mods []dhcpv4.Modifier
+			if rapid.Bool().Draw(rt, "with id") {
+				mods = append(mods, opt(61, "\x00"+mac.String()))
+			}
+			var got *dhcpv4.DHCPv4
+			send := func(typ dhcpv4.MessageType, more ...dhcpv4.Modifier) {
+				got = l.sendUnstored(mac, typ, append(mods, more...)...)
+			}
+			l.last = Answer{}
+			switch rapid.IntRange(0, 9).Draw(rt, "step") {
+			case 0:
+				send(dhcpv4.MessageTypeDiscover, requested(rapid.SampledFrom(addrs).Draw(rt, "wanted")))
+			case 1, 2:
+				send(dhcpv4.MessageTypeDiscover)
+			case 3, 4:
+				if offered[mac] != "" {
+					send(dhcpv4.MessageTypeRequest, server("192.168.67.2"), requested(offered[mac]))
+				}
+			case 5:
+				send(dhcpv4.MessageTypeRequest, requested(rapid.SampledFrom(addrs).Draw(rt, "remembered")))
+			case 6:
+				if have[mac] != "" {
+					send(dhcpv4.MessageTypeRequest, ciaddr(have[mac]))
+				}
+			case 7:
+				l.now += rapid.SampledFrom([]int64{1, 59, 61, 3000, 7200, 14402}).Draw(rt, "seconds")
+			case 8:
+				if a := have[mac]; a != "" && rapid.Bool().Draw(rt, "release") {
+					send(dhcpv4.MessageTypeRelease, ciaddr(a))
+					delete(promised, netip.MustParseAddr(a))
+					delete(have, mac)
+				} else if a != "" {
+					send(dhcpv4.MessageTypeDecline, requested(a), server("192.168.67.2"))
+					delete(promised, netip.MustParseAddr(a))
+					delete(have, mac)
+				}
+			case 9:
+				if rapid.Bool().Draw(rt, "restart") {
+					var leases []stateLease
+					for _, r := range disk {
+						leases = append(leases, r)
+					}
+					l.e = New(leases)
+				}
+				d := basic()
+				d.Subnets[0].Pool.Last = ip(rapid.SampledFrom([]string{"192.168.67.102", "192.168.67.104"}).Draw(rt, "end of pool"))
+				l.adopt(d)
+			}
+			if l.last.Durable {
+				if rapid.IntRange(0, 4).Draw(rt, "disk") == 0 {
+					l.e.Lost(&l.last.Record, l.now)
+					continue // nothing is sent
+				}
+				disk[l.last.Record.Address] = l.last.Record.Lease
+				l.e.Stored(&l.last.Record)
+			}
+			if got == nil {
+				continue
+			}
+			addr := yiaddr(got)
+			switch got.MessageType() {
+			case dhcpv4.MessageTypeOffer:
+				offered[mac] = addr.String()
+			case dhcpv4.MessageTypeNak:
+				delete(have, mac)
+			case dhcpv4.MessageTypeAck:
+				if p, ok := promised[addr]; ok && p.mac != mac && p.until > l.now {
+					rt.Fatalf("%s is promised to %s for %d s more and was given to %s", addr, p.mac, p.until-l.now, mac)
+				}
+				if (mac == node) != (addr == ip("192.168.67.10")) || mac != node && !l.policy.subnets[1].Pool.Contains(addr) {
+					rt.Fatalf("%s got %s", mac, addr)
+				}
+				promised[addr] = promise{mac, l.now + int64(got.IPAddressLeaseTime(0).Seconds())}
+				have[mac] = addr.String()
+				if mac != node && disk[addr].Expires.Unix() < promised[addr].until {
+					rt.Fatalf("%s is promised until %d, the disk says %d", addr, promised[addr].until, disk[addr].Expires.Unix())
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"helperd/plan"
+	"helperd/timeline"
+)
+
+// foreignFor is how long one word of another DHCP server counts, in seconds.
+const foreignFor = 600
+
+// Foreign is another DHCP server on a network of ours.
+type Foreign struct {
+	Network netip.Prefix
+	Server  netip.Addr
+	MAC     plan.MAC // zero: not seen itself, but named by a client
+	heard   int64    // Unix seconds
+}
+
+// Why a machine gets no answer. The texts are keys of the event limit.
+const (
+	refusedUnknown   = "unknown"
+	refusedElsewhere = "elsewhere"
+	refusedBoot      = "boot"
+	refusedForeign   = "foreign"
+)
+
+// refused reports whether a machine without a reservation in the network gets no answer, and tells why.
+func (e *Engine) refused(q *request) bool {
+	reason := ""
+	f, foreign := e.foreign[q.subnet.Prefix]
+	switch {
+	case !q.subnet.pooled():
+		reason = refusedUnknown
+		if e.policy.elsewhere(q.MAC) != nil {
+			reason = refusedElsewhere
+		}
+	case q.client.boots:
+		reason = refusedBoot
+	case foreign && q.now-f.heard < foreignFor:
+		reason = refusedForeign
+	default:
+		return false
+	}
+	e.count.Refused++
+	if e.notes.allow(noteKey{q.MAC, timeline.DHCPRefused, reason}, false, q.now) {
+		e.add(q, timeline.DHCPRefused, netip.Addr{}, e.explain(q, reason, &f))
+	}
+	return true
+}
+
+func (e *Engine) explain(q *request, reason string, f *Foreign) string {
+	switch reason {
+	case refusedElsewhere:
+		r := e.policy.elsewhere(q.MAC)
+		return fmt.Sprintf("MAC %s asks on network %s, but its address %s (%s) is in %s; connect it to that network or change its ip in helper.yaml",
+			q.MAC, q.subnet.Prefix, r.Address, r.Hostname, r.subnet.Prefix)
+	case refusedBoot:
+		return fmt.Sprintf("MAC %s wants to boot from the network (%s) and is in no node of network %s in helper.yaml; add it to a node if it is to be installed",
+			q.MAC, q.client.String(), q.subnet.Prefix)
+	case refusedForeign:
+		return fmt.Sprintf("another DHCP server, %s, answers on network %s, so only machines in helper.yaml are served; stop that server, or add MAC %s to helper.yaml",
+			f.Server, q.subnet.Prefix, q.MAC)
+	}
+	return fmt.Sprintf("MAC %s is in no node of helper.yaml; add it or give the network a pool", q.MAC)
+}
+
+// full tells that a pool has no address left.
+func (e *Engine) full(q *request) {
+	e.count.Full++
+	e.tell(q, timeline.DHCPFailed, netip.Addr{}, "pool "+q.subnet.Pool.String()+" is full; make it larger or its lease time shorter (networks[].dhcp)")
+}
+
+// occupied reports whether the machine's reserved address is still leased to
+// another machine from when it was in a pool. Two machines on one address
+// would disturb both; the other one's next renewal is refused.
+func (e *Engine) occupied(q *request) bool {
+	b := e.table.byAddr[q.reservation.Address]
+	if b == nil || b.state != bound || !b.live(q.now) || e.policy.owns(b.mac, b.addr) {
+		return false
+	}
+	e.tell(q, timeline.DHCPFailed, b.addr, fmt.Sprintf("the reserved address is still leased to MAC %s from when it was in the pool, until %s at the latest; release it there, or choose another ip",
+		b.mac, time.Unix(b.expires, 0).UTC().Format(time.RFC3339)))
+	return true
+}
+
+// Heard notes that a server on the link of these subnets answered somebody as
+// server from the interface mac. It is no news when it is this machine.
+func (e *Engine) Heard(link []*Subnet, server netip.Addr, mac plan.MAC, now int64, a *Answer) {
+	a.reset()
+	if !server.IsValid() || e.policy.ours[server] {
+		return
+	}
+	for _, n := range link {
+		e.heard(n, Foreign{Server: server, MAC: mac}, now, a)
+	}
+}
+
+func (e *Engine) heard(n *Subnet, f Foreign, now int64, a *Answer) {
+	f.Network, f.heard = n.Prefix, now
+	if old := e.foreign[n.Prefix]; f.MAC.IsZero() && old.Server == f.Server {
+		f.MAC = old.MAC
+	}
+	e.foreign[n.Prefix] = f
+	text := "another DHCP server answers on network " + n.Prefix.String() + "; for ten minutes only machines in helper.yaml are served there. Stop that server"
+	if e.notes.allow(noteKey{f.MAC, timeline.DHCPForeign, text}, false, now) {
+		a.Events = append(a.Events, timeline.Event{Kind: timeline.DHCPForeign, Addr: f.Server, MAC: f.MAC, Detail: text})
+	}
+}
+
+// Foreign are the other DHCP servers that were heard within the last ten minutes.
+func (e *Engine) Foreign(now int64) []Foreign {
+	var out []Foreign
+	for _, n := range e.policy.subnets {
+		if f, ok := e.foreign[n.Prefix]; ok && now-f.heard < foreignFor {
+			out = append(out, f)
+		}
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+package dhcp
+
+import (
+	"context"
+	"time"
+
+	"helperd/internal/mmsg"
+	"helperd/services/dhcp/engine"
+	"helperd/services/dhcp/packet"
+)
+
+const (
+	// batch is the number of packets that are read and sent by one system call.
+	batch = 128
+	// largestRequest is longer than any request on Ethernet.
+	largestRequest = 2048
+)
+
+// answer is an answer with the port that it leaves by.
+type answer struct {
+	engine.Answer
+	port *port
+}
+
+// read serves the requests of a port until the port is closed or ctx ends.
+func (s *Service) read(ctx context.Context, p *port) error {
+	conn, err := p.connect(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return ended(err)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return ended(err)
+	}
+	stop := s.deadlineAtEnd(ctx, conn)
+	defer stop()
+	p.alive.Store(true)
+	defer p.alive.Store(false)
+	r := &reader{in: mmsg.New(batch, largestRequest, 1), out: newSender(s)}
+	for {
+		n, err := r.in.Receive(raw)
+		if err != nil {
+			return ended(err)
+		}
+		s.serve(r, p, n)
+	}
+}
+
+// deadlineAtEnd makes c's readers stop when ctx ends. The function it gives takes that back.
+func (s *Service) deadlineAtEnd(ctx context.Context, c interface{ SetReadDeadline(time.Time) error }) func() {
+	_ = c.SetReadDeadline(time.Time{})
+	done := make(chan struct{})
+	s.host.Guard.Go("end of reader", func() {
+		select {
+		case <-ctx.Done():
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		case <-done:
+		}
+	})
+	return func() { close(done) }
+}
+
+// reader is what one reading goroutine works with.
+type reader struct {
+	in      *mmsg.Batch
+	request packet.Request
+	answers []*answer
+	out     *sender
+}
+
+// serve decides n received packets, sends what can go at once and queues what must be stored before.
+func (s *Service) serve(r *reader, p *port, n int) {
+	s.host.Fuse.Check()
+	s.decide(r, p, n)
+	for _, a := range r.answers {
+		r.out.queue(a)
+	}
+	r.out.flush()
+	r.answers = s.recycle(r.answers)
+}
+
+func (s *Service) decide(r *reader, p *port, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	link, served := s.adopt()[p]
+	if !served {
+		return // the port is on its way out
+	}
+	now := s.now().Unix()
+	for i := range n {
+		if r.in.Truncated(i) || r.request.Parse(r.in.Message(i)) != nil {
+			s.malformed.Add(1)
+			continue
+		}
+		a := s.answers.Get().(*answer)
+		a.port = p
+		s.engine.Handle(&r.request, link, now, &a.Answer)
+		switch {
+		case a.Durable:
+			// In the order of the decisions: records of one address must not pass each other.
+			if !s.commits.add(a) {
+				s.engine.Lost(&a.Record, now)
+				s.overflow.Add(1)
+				s.answers.Put(a)
+			}
+		case len(a.Frame) > 0 || len(a.Events) > 0:
+			r.answers = append(r.answers, a)
+		default:
+			s.answers.Put(a)
+		}
+	}
+}
+
+// recycle gives the answers back and empties the list.
+func (s *Service) recycle(list []*answer) []*answer {
+	for i, a := range list {
+		s.answers.Put(a)
+		list[i] = nil
+	}
+	return list[:0]
+}
+
+// sender sends answers of one goroutine in batches.
+type sender struct {
+	s      *Service
+	port   *port
+	routed *mmsg.Batch
+	frames *mmsg.Batch
+}
+
+func newSender(s *Service) *sender {
+	return &sender{s: s, routed: mmsg.New(batch, 1, packet.Buffer), frames: mmsg.New(batch, 1, packet.Headers+packet.Buffer)}
+}
+
+// queue tells what is to be told of a and makes it ready to leave.
+func (w *sender) queue(a *answer) {
+	if a.Acked.IsValid() {
+		w.s.host.Nodes.Acked(a.Client, a.Acked) // before the node can use the address
+	}
+	for _, e := range a.Events {
+		w.s.host.Events.Emit(e)
+	}
+	if len(a.Frame) == 0 {
+		return
+	}
+	if w.port != a.port || w.routed.Reply() == nil || w.frames.Reply() == nil {
+		w.flush()
+		w.port = a.port
+	}
+	if a.To.IsValid() {
+		w.routed.QueueTo(a.To, copy(w.routed.Reply(), a.Frame[packet.Headers:]))
+		return
+	}
+	packet.Frame(a.Frame, a.Source, a.Dest)
+	w.frames.QueueLink(a.port.index, a.MAC, copy(w.frames.Reply(), a.Frame))
+}
+
+// flush sends what is queued. What the kernel refuses is counted: the client asks again.
+func (w *sender) flush() {
+	if w.routed.Queued() > 0 {
+		raw, err := w.port.udp()
+		failed := w.routed.Queued()
+		if err == nil {
+			failed, _ = w.routed.Send(raw)
+		}
+		w.s.unsent.Add(uint64(failed))
+	}
+	if w.frames.Queued() > 0 {
+		raw, err := w.port.frames.SyscallConn()
+		failed := w.frames.Queued()
+		if err == nil {
+			failed, _ = w.frames.Send(raw)
+		}
+		w.s.unsent.Add(uint64(failed))
+	}
+}

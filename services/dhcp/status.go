@@ -1,0 +1,113 @@
+package dhcp
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"helperd/services"
+	"helperd/services/dhcp/engine"
+	"helperd/services/dhcp/packet"
+)
+
+// Status implements services.Service.
+func (s *Service) Status() services.Status {
+	g := s.generation.Load()
+	if g == nil || !g.enabled {
+		return services.Status{State: services.Disabled}
+	}
+	st := services.Status{State: services.Up, Counters: s.counters()}
+	problems := slices.Clone(g.missing)
+	for p := range g.links {
+		l := p.sock.Status()
+		if !l.Bound {
+			problems = append(problems, fmt.Sprintf("port 67 on %s is held by %s; stop it, and it is taken at once", p.device, l.Holder))
+		}
+		st.Listeners = append(st.Listeners, l)
+	}
+	for _, text := range []string{*s.unstorable.Load(), *s.unbindable.Load()} {
+		if text != "" {
+			problems = append(problems, text)
+		}
+	}
+	for _, f := range s.foreign() {
+		by := ""
+		if !f.MAC.IsZero() {
+			by = " (MAC " + f.MAC.String() + ")"
+		}
+		problems = append(problems, fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
+	}
+	if len(problems) > 0 {
+		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
+	}
+	return st
+}
+
+func (s *Service) foreign() []engine.Foreign {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.engine.Foreign(s.now().Unix())
+}
+
+// counters are the totals that people and Prometheus see.
+func (s *Service) counters() map[string]uint64 {
+	s.mu.Lock()
+	var c engine.Counts
+	if s.engine != nil {
+		c = s.engine.Counts()
+	}
+	s.mu.Unlock()
+	return map[string]uint64{
+		"discover": c.Received[packet.Discover], "request": c.Received[packet.Ask], "decline": c.Received[packet.Decline],
+		"release": c.Received[packet.Release], "inform": c.Received[packet.Inform],
+		"offer": c.Sent[packet.Offer], "ack": c.Sent[packet.Ack], "nak": c.Sent[packet.Nak],
+		"refused": c.Refused, "pool_full": c.Full, "no_network": c.NoSubnet,
+		"malformed": s.malformed.Load(), "overflow": s.overflow.Load(), "unsent": s.unsent.Load(),
+		"transactions": s.transactions.Load(), "failed_transactions": s.failures.Load(),
+	}
+}
+
+// Check implements services.Service. A device's socket cannot be asked from
+// this machine itself, so a request goes through the engine, and every reader
+// must be at work.
+func (s *Service) Check(context.Context) error {
+	g := s.generation.Load()
+	if g == nil || !g.enabled {
+		return nil
+	}
+	for p := range g.links {
+		if p.sock.Status().Bound && !p.alive.Load() {
+			return fmt.Errorf("requests on %s are not being read", p.device)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.adopt()
+	return s.engine.Check(s.now().Unix())
+}
+
+// totals gives the counters to Prometheus.
+type totals struct {
+	s    *Service
+	desc *prometheus.Desc
+}
+
+func (s *Service) register(r prometheus.Registerer) {
+	if r == nil {
+		return
+	}
+	r.MustRegister(&totals{s, prometheus.NewDesc("helperd_dhcp_messages_total", "Messages and decisions by kind.", []string{"kind"}, nil)})
+}
+
+// Describe implements prometheus.Collector.
+func (t *totals) Describe(ch chan<- *prometheus.Desc) { ch <- t.desc }
+
+// Collect implements prometheus.Collector.
+func (t *totals) Collect(ch chan<- prometheus.Metric) {
+	for kind, n := range t.s.counters() {
+		ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(n), kind)
+	}
+}

@@ -1,0 +1,115 @@
+package http
+
+import (
+	nethttp "net/http"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/boot"
+	"helperd/plan"
+	"helperd/timeline"
+)
+
+// bootFolder is where loaders and scripts are.
+const bootFolder = "/boot/"
+
+// serveBoot sends a boot file of a node or a boot loader. It reports false when
+// the path means neither.
+func (x *exchange) serveBoot() bool {
+	if f, ok := x.state.boot.Resolve(x.path); ok {
+		x.serveScript(f)
+		return true
+	}
+	name, ok := strings.CutPrefix(x.path, bootFolder)
+	return ok && !strings.Contains(name, "/") && x.serveLoader(plan.Loader(name))
+}
+
+// serveScript renders what a node is to boot, as of now. Looking at it (HEAD)
+// decides nothing.
+func (x *exchange) serveScript(f boot.File) {
+	if !x.state.machine(x.addr) {
+		x.count.refused.Add(1)
+		x.text(nethttp.StatusForbidden, x.addr.String()+" is in none of the machine networks; add its network to `networks:`\n")
+		return
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	if x.r.Method == nethttp.MethodHead {
+		x.w.WriteHeader(nethttp.StatusOK)
+		return
+	}
+	var o boot.Options
+	if f.Node != nil {
+		say := x.host.Nodes.Answer(x.state.plan, f.Node, x.addr)
+		o = boot.Options{Token: say.Token, Disk: say.Disk}
+	}
+	body := f.Render(o)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.w.WriteHeader(nethttp.StatusOK)
+	_, err := x.w.Write(body)
+	if err == nil {
+		err = x.w.flush()
+	}
+	if err != nil {
+		x.broke(int64(len(body)))
+		return
+	}
+	x.got(int64(len(body)))
+}
+
+// serveLoader sends a boot loader of this machine's packages, which are looked for at every request, so that one that is
+// installed later is served at once. It reports false when l is no loader.
+func (x *exchange) serveLoader(l plan.Loader) bool {
+	found := boot.FindLoaders()
+	if file := found[l]; file != "" {
+		f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			x.notYet(timeline.HTTPMiss, notThere(x.path, err))
+			return true
+		}
+		defer func() { _ = f.Close() }()
+		st, err := f.Stat()
+		if err != nil {
+			x.notYet(timeline.HTTPMiss, notThere(x.path, err))
+			return true
+		}
+		x.w.Header().Set("Content-Type", "application/octet-stream")
+		x.serveFile(f, st)
+		return true
+	}
+	for _, p := range boot.Missing(found) {
+		if p.Loader == l {
+			x.notYet(timeline.HTTPMiss, p.String())
+			return true
+		}
+	}
+	return false
+}
+
+// missingLoaders names the loaders that p offers for UEFI HTTP Boot and that are gone.
+func missingLoaders(p *plan.Plan) []string {
+	var want []plan.Loader
+	for i := range p.DHCP.Reservations {
+		if b := p.DHCP.Reservations[i].Boot; b != nil {
+			for _, url := range b.HTTP {
+				want = append(want, plan.Loader(path.Base(url)))
+			}
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	var out []string
+	for _, m := range boot.Missing(boot.FindLoaders()) {
+		if slices.Contains(want, m.Loader) {
+			out = append(out, m.String())
+		}
+	}
+	return out
+}

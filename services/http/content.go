@@ -1,0 +1,128 @@
+package http
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	nethttp "net/http"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/plan"
+	"helperd/timeline"
+)
+
+// progressFrom is the size in bytes from which a download tells how far it is.
+const progressFrom = 1 << 20
+
+// serveArtifact sends a kernel, an initramfs, a rootfs or a disk image.
+func (x *exchange) serveArtifact(a *plan.File) {
+	if a.File == "" {
+		x.notYet(timeline.HTTPMiss, a.Path+" is not on the helper: only its url is known; download it and write its path as `file:`")
+		return
+	}
+	f, err := os.OpenFile(a.File, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	if err != nil {
+		x.notYet(timeline.HTTPMiss, notThere(a.Path, err))
+		return
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		x.notYet(timeline.HTTPMiss, a.Path+" is not a file on the helper")
+		return
+	}
+	x.w.Header().Set("Content-Type", "application/octet-stream")
+	if x.serveFile(f, st) && x.node != nil && installs(x.node, a.Path) {
+		x.host.Nodes.RootfsFetched(x.node)
+	}
+}
+
+// installs reports whether path is what n writes to its disk.
+func installs(n *plan.Node, p string) bool {
+	what := path.Base(p)
+	return (what == "rootfs" || what == "metal") && n.Boot != nil && path.Base(path.Dir(p)) == n.Boot.Artifact
+}
+
+// notThere says why a declared file cannot be sent and what to do. The body goes
+// to anybody, so it names the URL and not the path on this machine; status has both.
+func notThere(name string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return name + " is not on the helper yet; put the file where the configuration says, it is served at once"
+	case errors.Is(err, fs.ErrPermission):
+		return name + " is not readable on the helper; give the user that helperd runs as the right to read it"
+	}
+	return fmt.Sprintf("%s is not readable on the helper: %v", name, errors.Unwrap(err))
+}
+
+// serveFile sends f by the conditions and ranges of the request, and tells the
+// timeline. It reports whether all of f was sent.
+func (x *exchange) serveFile(f *os.File, st fs.FileInfo) (whole bool) {
+	size := st.Size()
+	x.w.Header().Set("Etag", etag(st))
+	if size >= progressFrom {
+		next := time.Now().Add(time.Second)
+		x.w.progress = func(now time.Time) {
+			if now.After(next) {
+				next = now.Add(time.Second)
+				x.got(size)
+			}
+		}
+	}
+	nethttp.ServeContent(x.w, x.r, "", st.ModTime(), f)
+	if x.r.Method != nethttp.MethodGet || x.w.status != nethttp.StatusOK && x.w.status != nethttp.StatusPartialContent {
+		return false
+	}
+	if promised, _ := strconv.ParseInt(x.w.Header().Get("Content-Length"), 10, 64); x.w.sent < promised {
+		x.broke(size)
+		return false
+	}
+	x.got(size)
+	return x.offset() == 0 && x.w.sent == size
+}
+
+// etag changes whenever the file does, also within a second and with the same size.
+func etag(st fs.FileInfo) string {
+	var inode uint64
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		inode = sys.Ino
+	}
+	return fmt.Sprintf(`"%x-%x-%x"`, inode, st.Size(), st.ModTime().UnixNano())
+}
+
+// offset is where the answer begins in the file: the start of its range.
+func (x *exchange) offset() int64 {
+	r, ok := strings.CutPrefix(x.w.Header().Get("Content-Range"), "bytes ")
+	if !ok {
+		return 0
+	}
+	from, _, _ := strings.Cut(r, "-")
+	n, _ := strconv.ParseInt(from, 10, 64) // net/http wrote it
+	return n
+}
+
+// got tells the timeline how far the download is.
+func (x *exchange) got(size int64) {
+	x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPGet, Addr: x.addr, File: x.path, Bytes: x.offset() + x.w.sent, Total: size})
+}
+
+// broke tells the timeline that the download ended too early.
+func (x *exchange) broke(size int64) {
+	why := "the client closed the connection"
+	switch {
+	case errors.Is(x.w.err, errStalled):
+		why = "the client took nothing for " + x.w.stall.String() + " and was cut"
+	case x.w.err == nil:
+		why = "the file became shorter while it was sent; replace files by renaming, not by writing into them"
+	}
+	x.count.failed.Add(1)
+	x.host.Log.Info("download broke off", "ip", x.addr, "file", x.path, "bytes", x.w.sent, "err", x.w.err)
+	x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPFailed, Addr: x.addr, File: x.path, Bytes: x.offset() + x.w.sent, Total: size, Detail: why})
+}

@@ -1,0 +1,167 @@
+package http
+
+import (
+	"io"
+	"net"
+	nethttp "net/http"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"helperd/plan"
+	"helperd/timeline"
+)
+
+// checkPath answers 204 and leaves no trace.
+const checkPath = "/.well-known/helperd"
+
+// exchange is one request and its answer.
+type exchange struct {
+	*Service
+	state *state
+	w     *writer
+	r     *nethttp.Request
+	addr  netip.Addr
+	node  *plan.Node // that asks; nil: another machine
+	path  string
+}
+
+// handle serves one request. A panic ends this request alone.
+func (s *Service) handle(rw nethttp.ResponseWriter, r *nethttp.Request) {
+	w := &writer{ResponseWriter: rw, control: nethttp.NewResponseController(rw), stall: s.stall}
+	err := s.host.Guard.Run("http request", func() {
+		s.host.Fuse.Check()
+		x := &exchange{Service: s, state: s.state.Load(), w: w, r: r, addr: remote(r), path: r.URL.Path}
+		x.node = x.state.nodes[x.addr]
+		x.serve()
+	})
+	s.count.requests.Add(1)
+	s.count.bytes.Add(uint64(w.sent))
+	if err == nil {
+		return
+	}
+	if w.status != 0 {
+		panic(nethttp.ErrAbortHandler) // half an answer must not look whole
+	}
+	w.Header().Set("Connection", "close")
+	nethttp.Error(w, "internal error; helperd has logged it", nethttp.StatusInternalServerError)
+}
+
+// remote is the address of the client as the plan writes it.
+func remote(r *nethttp.Request) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, _ := netip.ParseAddr(host) // zero: nobody we know
+	return a.Unmap().WithZone("")
+}
+
+func (x *exchange) serve() {
+	x.w.wait(x.w.stall)
+	h := x.w.Header()
+	h.Set("Server", "helperd")
+	switch {
+	case x.r.Method != nethttp.MethodGet && x.r.Method != nethttp.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		x.closeAfter()
+		x.text(nethttp.StatusMethodNotAllowed, "this server is read-only: GET and HEAD\n")
+	case x.r.ContentLength != 0:
+		x.closeAfter()
+		x.text(nethttp.StatusBadRequest, "a GET has no body here\n")
+	case !x.state.plan.HTTP.Enabled:
+		x.closeAfter()
+		x.text(nethttp.StatusServiceUnavailable, "the web server is switched off\n")
+	case x.path == checkPath:
+		x.w.WriteHeader(nethttp.StatusNoContent)
+	case !safe(x.path):
+		x.missed("there is no such path")
+	default:
+		x.path = clean(x.path)
+		x.route()
+	}
+}
+
+func (x *exchange) route() {
+	if f := x.state.files[x.path]; f != nil {
+		x.serveArtifact(f)
+		return
+	}
+	if g := x.state.ignition[x.path]; g != nil {
+		x.serveIgnition(g)
+		return
+	}
+	if x.serveBoot() {
+		return
+	}
+	if root := x.state.plan.HTTP.Root; root != "" {
+		x.serveOwn(root)
+		return
+	}
+	x.missed("there is no such file")
+}
+
+// closeAfter ends the connection after this answer, so that a body that was
+// sent along is neither waited for nor taken for the next request.
+func (x *exchange) closeAfter() {
+	x.w.Header().Set("Connection", "close")
+	_ = x.w.control.SetReadDeadline(time.Now().Add(tick)) // net/http reads what is left of the body
+}
+
+// safe reports whether a decoded path stays inside and names nothing hidden.
+// Percent-encoding is gone here: %2e%2e is dots, %5c a backslash, %00 a NUL.
+func safe(p string) bool {
+	return strings.HasPrefix(p, "/") && !strings.Contains(p, "/.") && !strings.ContainsAny(p, "\\\x00")
+}
+
+// clean joins repeated slashes, which GRUB sends, and keeps the last one, which names a folder.
+func clean(p string) string {
+	c := path.Clean(p)
+	if strings.HasSuffix(p, "/") && c != "/" {
+		c += "/"
+	}
+	return c
+}
+
+// text answers with a short text of one reason and one remedy.
+func (x *exchange) text(status int, body string) {
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Del("Last-Modified")
+	h.Del("Etag")
+	x.w.WriteHeader(status)
+	if x.r.Method != nethttp.MethodHead {
+		_, _ = io.WriteString(x.w, body) // the writer keeps the error
+	}
+}
+
+// missed answers 404. That a node asked for it is an event.
+func (x *exchange) missed(why string) {
+	if x.node != nil {
+		x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPMiss, Addr: x.addr, File: printable(x.path), Detail: why})
+	}
+	x.count.misses.Add(1)
+	x.text(nethttp.StatusNotFound, why+"\n")
+}
+
+// notYet answers 503, which installers repeat.
+func (x *exchange) notYet(kind timeline.Kind, why string) {
+	x.host.Events.Emit(timeline.Event{Kind: kind, Addr: x.addr, File: x.path, Detail: why})
+	x.count.misses.Add(1)
+	x.w.Header().Set("Retry-After", "10")
+	x.text(nethttp.StatusServiceUnavailable, why+"\n")
+}
+
+// printable keeps what a terminal shows, at most 200 bytes of it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\ufffd' {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), 200)])
+}

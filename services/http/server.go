@@ -1,0 +1,100 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	nethttp "net/http"
+	"time"
+
+	"helperd/internal/socket"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 16 << 10 // bytes
+	// drain is how long downloads may go on after Serve is told to end; it is
+	// below the time that the daemon allows for all services.
+	drain = 4 * time.Second
+)
+
+// Serve implements services.Service. One server handles the connections of all
+// listeners, and of listeners that come and go with the state.
+func (s *Service) Serve(ctx context.Context) error {
+	server := &nethttp.Server{
+		Handler:           nethttp.HandlerFunc(s.handle),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		// OPTIONS * is refused like every other method.
+		DisableGeneralOptionsHandler: true,
+		// net/http adds 4 KiB of slack to what it is told.
+		MaxHeaderBytes: maxHeader - 4096,
+		ErrorLog:       slog.NewLogLogger(s.host.Log.Handler(), slog.LevelDebug),
+	}
+	readers := map[*socket.Socket]context.CancelFunc{}
+	defer func() {
+		for _, cancel := range readers {
+			cancel()
+		}
+		_ = server.Close()
+	}()
+	for {
+		s.follow(ctx, server, readers)
+		select {
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+			defer cancel()
+			_ = server.Shutdown(end) // what is still open then is cut by Close
+			return nil
+		case <-s.changed:
+		}
+	}
+}
+
+// follow starts to accept on each new socket of the state, and ends it on those that left it.
+func (s *Service) follow(ctx context.Context, server *nethttp.Server, readers map[*socket.Socket]context.CancelFunc) {
+	wanted := map[*socket.Socket]bool{}
+	if st := s.state.Load(); st != nil {
+		for _, sock := range st.sockets {
+			wanted[sock] = true
+		}
+	}
+	for sock, cancel := range readers {
+		if !wanted[sock] {
+			cancel()
+			delete(readers, sock)
+		}
+	}
+	for sock := range wanted {
+		if readers[sock] == nil {
+			accepting, cancel := context.WithCancel(ctx)
+			readers[sock] = cancel
+			s.host.Guard.Loop(accepting, "http accept", func(ctx context.Context) error { return s.accept(ctx, server, sock) })
+		}
+	}
+}
+
+// accept takes connections from sock until ctx ends or sock is given up: then
+// it returns nil. Connections live on.
+func (s *Service) accept(ctx context.Context, server *nethttp.Server, sock *socket.Socket) error {
+	if sock.Wait(ctx) != nil {
+		return nil
+	}
+	listeners, err := sock.Listeners()
+	if err != nil {
+		return err
+	}
+	l := &listener{TCPListener: listeners[0], service: s}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.host.Guard.Go("http close", func() {
+		<-ctx.Done()
+		_ = l.Close()
+	})
+	err = server.Serve(l)
+	if ctx.Err() != nil || errors.Is(err, nethttp.ErrServerClosed) {
+		return nil
+	}
+	return err // a socket that was given up ends in Wait
+}

@@ -1,0 +1,124 @@
+package http
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"helperd/boot"
+	"helperd/internal/socket"
+	"helperd/plan"
+	"helperd/services"
+)
+
+// Service is the web server.
+type Service struct {
+	host  services.Host
+	state atomic.Pointer[state] // nil before the first Commit
+	// changed tells Serve that state has other sockets than before.
+	changed chan struct{}
+	clients *clients
+	count   counters
+	// stall is how long a client may take nothing.
+	stall time.Duration
+}
+
+var _ services.Service = (*Service)(nil)
+
+// stallAfter is how long a client may take nothing before it is cut.
+const stallAfter = time.Minute
+
+// New gives a server that serves nothing yet.
+func New(h services.Host) *Service {
+	s := &Service{host: h, changed: make(chan struct{}, 1), clients: newClients(), stall: stallAfter}
+	s.describeMetrics()
+	return s
+}
+
+// Name implements services.Service.
+func (s *Service) Name() string { return "http" }
+
+// state is one generation of what is served. It is immutable; a request keeps
+// the one it began with.
+type state struct {
+	plan     *plan.Plan
+	files    map[string]*plan.File     // artifacts by URL path
+	ignition map[string]*plan.Ignition // by URL path
+	nodes    map[netip.Addr]*plan.Node // by address
+	boot     *boot.Resolver
+	sockets  []*socket.Socket
+}
+
+// Prepare takes the sockets of p. Files are looked up when they are asked for,
+// so that one that is missing now is served as soon as it is there.
+func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
+	st := &state{
+		plan: p, files: map[string]*plan.File{}, ignition: map[string]*plan.Ignition{}, nodes: map[netip.Addr]*plan.Node{},
+		boot: boot.Files(p),
+	}
+	for i := range p.HTTP.Files {
+		st.files[p.HTTP.Files[i].Path] = &p.HTTP.Files[i]
+	}
+	for i := range p.HTTP.Ignition {
+		st.ignition[p.HTTP.Ignition[i].Path] = &p.HTTP.Ignition[i]
+	}
+	for _, n := range p.Nodes {
+		for _, a := range []netip.Addr{n.IP, n.IP6} {
+			if a.IsValid() {
+				st.nodes[a] = n
+			}
+		}
+	}
+	if p.HTTP.Enabled {
+		for _, addr := range p.HTTP.Listen {
+			sock, err := s.host.Sockets.Acquire(socket.Key{Network: "tcp", Addr: addr}, socket.Options{})
+			if err != nil {
+				st.release()
+				return nil, err
+			}
+			st.sockets = append(st.sockets, sock)
+		}
+	}
+	return &change{s, st}, nil
+}
+
+func (st *state) release() {
+	for _, sock := range st.sockets {
+		sock.Release()
+	}
+}
+
+// machine reports whether a may have what is for machines: a node, an address
+// of the machine networks, or the helper itself.
+func (st *state) machine(a netip.Addr) bool {
+	if st.nodes[a] != nil || a == st.plan.Helper.Address || a == st.plan.Helper.Address6 {
+		return true
+	}
+	for _, n := range st.plan.HTTP.Machines {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+type change struct {
+	service *Service
+	state   *state
+}
+
+// Commit implements services.Change.
+func (c *change) Commit() {
+	old := c.service.state.Swap(c.state)
+	select {
+	case c.service.changed <- struct{}{}:
+	default: // Serve is told already
+	}
+	if old != nil {
+		old.release()
+	}
+}
+
+// Discard implements services.Change.
+func (c *change) Discard() { c.state.release() }

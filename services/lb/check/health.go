@@ -1,0 +1,61 @@
+package check
+
+import "helperd/services/lb/table"
+
+// A Verdict is what one probe says.
+type Verdict int
+
+// The verdicts.
+const (
+	OK      Verdict = iota
+	Red             // the server answers, and not as it should
+	Refused         // TCP is refused or times out
+	Unknown         // the probe could not be made on this machine: says nothing of the server
+)
+
+// health counts verdicts in a row and decides on the state of a server.
+type health struct {
+	state           table.State
+	ok, bad, refuse int
+}
+
+// add counts a verdict. The very first one decides at once; later ones after
+// fall failures or rise successes in a row. A server is dead only after fall
+// refusals in a row: a listener that restarts must not cost open connections.
+func (h *health) add(v Verdict, fall, rise int) table.State {
+	if v == Unknown {
+		return h.state
+	}
+	if h.state == table.Starting {
+		fall, rise = 1, 1
+	}
+	if v == OK {
+		h.ok++
+		h.bad, h.refuse = 0, 0
+		if h.ok >= rise {
+			h.state = table.Up
+		} else if h.state == table.Dead {
+			h.state = table.Unready
+		}
+		return h.state
+	}
+	h.ok = 0
+	h.bad++
+	h.refuse++
+	if v == Red {
+		h.refuse = 0
+		if h.state == table.Dead {
+			h.state = table.Unready
+		}
+	}
+	switch {
+	case h.refuse >= fall:
+		h.state = table.Dead
+	case h.bad >= fall && h.state != table.Dead:
+		h.state = table.Unready
+	}
+	return h.state
+}
+
+// falling reports whether an up server has failed and not yet often enough.
+func (h *health) falling() bool { return h.state == table.Up && h.bad > 0 }

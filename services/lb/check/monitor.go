@@ -1,0 +1,266 @@
+package check
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"helperd/internal/guard"
+	"helperd/plan"
+	"helperd/services/lb/table"
+)
+
+const (
+	// startWithin spreads the first checks.
+	startWithin = 100 * time.Millisecond
+	// bootstrapRetires is how long all masters must have been up before a bootstrap server that is down retires.
+	bootstrapRetires = 10 * time.Minute
+)
+
+// A Change is a change of the state of a server.
+type Change struct {
+	Group  *table.Group
+	Server table.Member
+	From   table.State
+	To     table.State
+	Detail string // of the check that made it
+}
+
+// prober is Probe, or what a test has instead.
+type prober func(ctx context.Context, c plan.Check, path string, server netip.AddrPort, hold func(net.Conn)) (Verdict, string)
+
+// A Monitor probes the servers of a table, each from a goroutine of its own.
+type Monitor struct {
+	guard   *guard.Group
+	changed func(Change)
+	probe   prober
+
+	mu       sync.Mutex
+	checkers map[*table.Server]*checker
+}
+
+// NewMonitor gives a monitor that tells changed of every change of state,
+// after the backend's set of servers is up to date.
+func NewMonitor(g *guard.Group, changed func(Change)) *Monitor {
+	return &Monitor{guard: g, changed: changed, probe: Probe, checkers: map[*table.Server]*checker{}}
+}
+
+// Apply makes the monitor probe the servers of t, and no others, until ctx
+// ends. Servers that were probed before go on where they were.
+func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	keep := map[*table.Server]bool{}
+	for _, g := range t.Groups {
+		for i := range g.Members {
+			member := &g.Members[i]
+			if !g.Checked(member) {
+				continue
+			}
+			keep[member.Server] = true
+			set := &settings{g, *member}
+			if c := m.checkers[member.Server]; c != nil && c.ctx.Err() == nil {
+				c.settings.Store(set)
+				continue
+			}
+			m.begin(ctx, set)
+		}
+	}
+	for s, c := range m.checkers {
+		if !keep[s] {
+			c.stop()
+			delete(m.checkers, s)
+		}
+	}
+}
+
+// Stop ends all probes. Servers keep their state.
+func (m *Monitor) Stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.checkers {
+		c.stop()
+	}
+	clear(m.checkers)
+}
+
+func (m *Monitor) begin(ctx context.Context, set *settings) {
+	c := &checker{monitor: m, kick: make(chan struct{}, 1)}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	st, _ := set.member.State()
+	c.health.state = st
+	if st == table.Retired {
+		c.health.state = table.Dead
+	}
+	c.settings.Store(set)
+	m.checkers[set.member.Server] = c
+	m.guard.Loop(c.ctx, "lb check "+set.group.Name+"/"+set.member.Name, c.run)
+}
+
+// kickOthers makes the other servers of a group be probed now.
+func (m *Monitor) kickOthers(g *table.Group, but *table.Server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range g.Members {
+		if s := g.Members[i].Server; s != but && m.checkers[s] != nil {
+			select {
+			case m.checkers[s].kick <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// settings are what a checker goes by, of the table in force.
+type settings struct {
+	group  *table.Group
+	member table.Member
+}
+
+type checker struct {
+	monitor  *Monitor
+	ctx      context.Context // ends with the checker: the monitor asks whether it runs
+	cancel   context.CancelFunc
+	kick     chan struct{}
+	settings atomic.Pointer[settings]
+	health   health
+	started  bool
+
+	mu   sync.Mutex
+	conn net.Conn // of the probe that runs, guarded by mu
+}
+
+// hold notes the connection of the probe that runs.
+func (c *checker) hold(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = conn
+}
+
+// stop ends the checker, and its probe at once.
+func (c *checker) stop() {
+	c.cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+}
+
+// run probes until ctx ends. After a panic it goes on with the state it had.
+func (c *checker) run(ctx context.Context) error {
+	wait := rand.N(startWithin)
+	if c.started {
+		wait = c.pause()
+	}
+	c.started = true
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-c.kick:
+			timer.Stop()
+		case <-timer.C:
+		}
+		c.probe(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		wait = c.pause()
+	}
+}
+
+// pause is the time to the next probe: shorter after a first failure, and up to
+// a twentieth longer, so that the probes of many servers do not come at once.
+func (c *checker) pause() time.Duration {
+	k := c.settings.Load().group.Config.Check
+	d := k.Interval
+	if c.health.falling() && k.FastInterval > 0 {
+		d = k.FastInterval
+	}
+	d = max(d, time.Millisecond)
+	return d + rand.N(d/20+1)
+}
+
+func (c *checker) probe(ctx context.Context) {
+	set := c.settings.Load()
+	k, s := set.group.Config.Check, set.member.Server
+	began := time.Now()
+	verdict, detail := c.monitor.probe(ctx, k, k.Path, s.Address, c.hold)
+	if ctx.Err() != nil {
+		return
+	}
+	s.Checked(&table.Result{At: began, Took: time.Since(began), OK: verdict == OK, Detail: detail})
+	to := c.health.add(verdict, max(k.Fall, 1), max(k.Rise, 1))
+	if retired(set, to, time.Now()) {
+		to = table.Retired
+	}
+	c.enter(set, to, detail)
+	c.fallBack(ctx, set, verdict)
+}
+
+// enter makes the server's new state known.
+func (c *checker) enter(set *settings, to table.State, detail string) {
+	s, now := set.member.Server, time.Now()
+	from, _ := s.State()
+	if from == to {
+		return
+	}
+	if to == table.Up {
+		s.SlowStart(time.Time{})
+		if from != table.Starting {
+			set.group.BeginSlowStart(s, now)
+		}
+	}
+	s.Set(to, now)
+	set.group.Update(now)
+	if from == table.Up && set.group.Config.Check.FallbackPath != "" && !set.group.AnyUp() {
+		c.monitor.kickOthers(set.group, s)
+	}
+	c.monitor.changed(Change{set.group, set.member, from, to, detail})
+}
+
+// fallBack asks a server that is not ready on the fallback path when no server of its
+// group is up, and so finds one that is better than none.
+func (c *checker) fallBack(ctx context.Context, set *settings, v Verdict) {
+	k, s := set.group.Config.Check, set.member.Server
+	ok := false
+	if st, _ := s.State(); st == table.Unready && v == Red && k.FallbackPath != "" && !set.group.AnyUp() {
+		again, _ := c.monitor.probe(ctx, k, k.FallbackPath, s.Address, c.hold)
+		ok = again == OK
+	}
+	if s.SetFallback(ok) {
+		set.group.Update(time.Now())
+	}
+}
+
+// retired reports whether a bootstrap server that is down has done its work:
+// all other servers have been up for ten minutes. It comes back when it is up
+// and one of them is not.
+func retired(set *settings, own table.State, now time.Time) bool {
+	if !set.member.Config.Bootstrap || own == table.Starting {
+		return false
+	}
+	was, _ := set.member.State()
+	masters := false
+	for _, m := range set.group.Members {
+		if m.Config.Backup || m.Config.Bootstrap {
+			continue
+		}
+		st, since := m.State()
+		if st != table.Up {
+			return was == table.Retired && own != table.Up
+		}
+		if was != table.Retired && now.Sub(since) < bootstrapRetires {
+			return false
+		}
+		masters = true
+	}
+	return masters && (was == table.Retired || own != table.Up)
+}

@@ -1,0 +1,178 @@
+package check
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"helperd/internal/guard"
+	"helperd/plan"
+	"helperd/services/lb/table"
+)
+
+// world answers probes by server name and path.
+type world struct {
+	mu    sync.Mutex
+	says  map[string]Verdict // by name, or name and path
+	hang  map[string]bool    // answers nothing until the timeout
+	names map[netip.AddrPort]string
+}
+
+func (w *world) set(name string, v Verdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.says[name] = v
+}
+
+func (w *world) probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort, _ func(net.Conn)) (Verdict, string) {
+	w.mu.Lock()
+	name := w.names[server]
+	v, ok := w.says[name+path]
+	if !ok {
+		v = w.says[name]
+	}
+	hangs := w.hang[name]
+	w.mu.Unlock()
+	if hangs {
+		select {
+		case <-time.After(c.Timeout):
+		case <-ctx.Done():
+		}
+		return Red, "no answer"
+	}
+	return v, "said"
+}
+
+var documented = plan.Check{
+	Type: plan.CheckHTTPS, Path: "/readyz", Interval: 5 * time.Second, FastInterval: 2 * time.Second,
+	Timeout: 4 * time.Second, Fall: 2, Rise: 3,
+}
+
+// run applies a backend of servers to a monitor inside a bubble.
+func run(t *testing.T, b plan.Backend, test func(w *world, g *table.Group)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{says: map[string]Verdict{}, hang: map[string]bool{}, names: map[netip.AddrPort]string{}}
+		for i := range b.Servers {
+			s := &b.Servers[i]
+			s.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 6443)
+			s.Weight = 1
+			w.names[s.Address] = s.Name
+			w.says[s.Name] = OK
+		}
+		tab, err := table.Build(nil, &plan.Plan{LB: plan.LB{Enabled: true, Backends: []plan.Backend{b}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tab.Install(time.Now())
+		gr := guard.New(nil)
+		m := NewMonitor(gr, func(Change) {})
+		m.probe = w.probe
+		ctx, cancel := context.WithCancel(t.Context())
+		m.Apply(ctx, tab)
+		test(w, tab.Groups[0])
+		cancel()
+		gr.Wait()
+	})
+}
+
+func stateOf(g *table.Group, name string) table.State {
+	for _, m := range g.Members {
+		if m.Name == name {
+			st, _ := m.State()
+			return st
+		}
+	}
+	return -1
+}
+
+// within waits until the server has the state and gives how long that took.
+func within(t *testing.T, g *table.Group, name string, want table.State) time.Duration {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		if stateOf(g, name) == want {
+			return time.Since(begin)
+		}
+		if time.Since(begin) > 5*time.Minute {
+			t.Fatalf("%s is not %s but %s", name, want, stateOf(g, name))
+		}
+	}
+}
+
+// TestInvariants are the times that are promised: usable after its first check, no new
+// connections 10 s after it answers red, 16 s after it hangs.
+func TestInvariants(t *testing.T) {
+	b := plan.Backend{Name: "api", Check: documented, Servers: []plan.Server{{Name: "m0"}}}
+	run(t, b, func(w *world, g *table.Group) {
+		if d := within(t, g, "m0", table.Up); d > 200*time.Millisecond {
+			t.Errorf("first check after %s", d)
+		}
+		time.Sleep(7 * time.Second)
+		w.set("m0", Red)
+		if d := within(t, g, "m0", table.Unready); d > 10*time.Second {
+			t.Errorf("red for %s", d)
+		}
+		w.set("m0", OK)
+		if d := within(t, g, "m0", table.Up); d < 10*time.Second || d > 17*time.Second {
+			t.Errorf("three successes took %s", d)
+		}
+		w.mu.Lock()
+		w.hang["m0"] = true
+		w.mu.Unlock()
+		if d := within(t, g, "m0", table.Unready); d > 16*time.Second {
+			t.Errorf("hung for %s", d)
+		}
+	})
+}
+
+func TestBootstrapRetires(t *testing.T) {
+	b := plan.Backend{Name: "api", Check: documented, Servers: []plan.Server{{Name: "bootstrap", Backup: true, Bootstrap: true}, {Name: "m0"}, {Name: "m1"}}}
+	run(t, b, func(w *world, g *table.Group) {
+		within(t, g, "m1", table.Up)
+		time.Sleep(5 * time.Minute)
+		w.set("bootstrap", Refused)
+		within(t, g, "bootstrap", table.Dead)
+		time.Sleep(4 * time.Minute)
+		if st := stateOf(g, "bootstrap"); st != table.Dead {
+			t.Errorf("after 9 minutes bootstrap is %s", st)
+		}
+		within(t, g, "bootstrap", table.Retired)
+		w.set("bootstrap", OK)
+		time.Sleep(time.Minute)
+		if st := stateOf(g, "bootstrap"); st != table.Retired {
+			t.Errorf("with all masters up bootstrap is %s", st)
+		}
+		w.set("m0", Refused)
+		within(t, g, "m0", table.Dead)
+		within(t, g, "bootstrap", table.Up)
+	})
+}
+
+func TestFallBackKicksOthers(t *testing.T) {
+	c := documented
+	c.FallbackPath = "/healthz"
+	b := plan.Backend{Name: "ingress", Check: c, Servers: []plan.Server{{Name: "w0"}, {Name: "w1"}}}
+	run(t, b, func(w *world, g *table.Group) {
+		within(t, g, "w0", table.Up)
+		within(t, g, "w1", table.Up)
+		for _, n := range []string{"w0", "w1"} {
+			w.set(n, Red)
+			w.set(n+"/healthz", OK)
+		}
+		within(t, g, "w0", table.Unready)
+		within(t, g, "w1", table.Unready)
+		time.Sleep(time.Second)
+		for i := range g.Members {
+			if !g.Members[i].Fallback() {
+				t.Errorf("%s is not used", g.Members[i].Name)
+			}
+		}
+		if s, _ := g.Pick(netip.Addr{}, nil); s == nil {
+			t.Error("no server on the fallback path")
+		}
+	})
+}

@@ -1,0 +1,12 @@
+// Package engine moves the bytes of the balancer: one worker a core, each a
+// locked thread with its own epoll set, and non-blocking raw system calls.
+//
+// A tunnel is two sockets in a slab of its worker, and costs less than half a
+// KB while it is idle. Short messages are copied through one buffer of the
+// worker; a direction that fills it twice in a row moves its bytes by splice(2)
+// through a pooled pipe instead. A FIN is passed on as a FIN, a reset as a
+// reset.
+//
+// A worker that panics goes on with the epoll set, the tunnels and the events
+// that it had; only the tunnel that it was working on is closed.
+package engine

@@ -1,0 +1,250 @@
+package engine
+
+import "golang.org/x/sys/unix"
+
+const (
+	// bulkAfter is how many full reads in a row turn a direction to splice.
+	bulkAfter = 2
+	// turn is how many reads or splices a direction has before others have theirs.
+	turn = 16
+)
+
+// event handles what epoll says of one side of a tunnel.
+func (w *worker) event(idx int32, t *tunnel, side int, ev uint32) {
+	if side == fromServer && t.phase == connecting {
+		if ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			w.retry(idx, t)
+			return
+		}
+		if ev&unix.EPOLLOUT == 0 {
+			return
+		}
+		w.connected(idx, t)
+	}
+	in, out := &t.d[side], &t.d[1-side] // what this side sends, and what it gets
+	if ev&unix.EPOLLRDHUP != 0 {
+		in.hup = true
+	}
+	if ev&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		in.readable = true
+	}
+	if ev&unix.EPOLLOUT != 0 {
+		out.writable = true
+	}
+	if ev&unix.EPOLLERR != 0 {
+		w.reset(idx, t, side)
+		return
+	}
+	if t.phase == open {
+		w.move(idx, t)
+	}
+}
+
+// reset passes the reset of one side on to the other, after what that side had sent before.
+func (w *worker) reset(idx int32, t *tunnel, side int) {
+	if t.phase == open && !t.d[side].eof {
+		t.d[side].hup = false // what was read last is not the end: no FIN before the reset
+		w.pump(t, side)
+	}
+	if other := t.d[1-side].from; other != none {
+		sysReset(other)
+	}
+	w.kill(idx, t)
+}
+
+// move moves what can be moved, both ways, and closes what is done.
+func (w *worker) move(idx int32, t *tunnel) {
+	more := false
+	for side := range t.d {
+		d := &t.d[side]
+		if d.done || !d.readable && d.pend == nil && d.inPipe == 0 {
+			continue
+		}
+		switch w.pump(t, side) {
+		case broken:
+			sysReset(t.d[fromClient].from)
+			sysReset(t.d[fromServer].from)
+			w.kill(idx, t)
+			return
+		case unfinished:
+			more = true
+		}
+	}
+	if t.d[fromClient].done && t.d[fromServer].done {
+		w.kill(idx, t)
+		return
+	}
+	if more && !t.queued {
+		t.queued = true
+		w.again = append(w.again, handle{idx, t.gen})
+	}
+}
+
+// The outcomes of a pump.
+type outcome uint8
+
+const (
+	blocked    outcome = iota // waits for an event
+	unfinished                // could go on
+	broken                    // a socket failed
+)
+
+// pump moves the bytes of one direction until it would block or its turn is over.
+func (w *worker) pump(t *tunnel, side int) outcome {
+	d := &t.d[side]
+	var sent int
+	result := unfinished
+	for left := turn; left > 0 && result == unfinished; left-- {
+		var n int
+		switch {
+		case d.pend != nil:
+			n, result = w.flush(d)
+		case d.inPipe > 0:
+			n, result = w.drain(d)
+		case d.eof:
+			w.finish(d, &t.d[1-side])
+			result = blocked
+		case !d.readable:
+			w.calm(d)
+			result = blocked
+		case d.full >= bulkAfter && w.bulk(d):
+			result = w.fill(d)
+		default:
+			n, result = w.copy(d)
+		}
+		sent += n
+	}
+	if sent > 0 {
+		t.active = w.clock
+		if side == fromClient {
+			t.server.BytesIn.Add(uint64(sent))
+		} else {
+			t.server.BytesOut.Add(uint64(sent))
+		}
+	}
+	return result
+}
+
+// flush sends what an earlier turn had to leave.
+func (w *worker) flush(d *direction) (int, outcome) {
+	if !d.writable {
+		return 0, blocked
+	}
+	rest := d.pend[d.off:]
+	n, e := sysWrite(d.to, rest)
+	if e != 0 {
+		d.writable = false
+		return 0, blockedIf(e)
+	}
+	if n < len(rest) {
+		d.off += int32(n)
+		d.writable = false
+		return n, blocked
+	}
+	w.pools.putBuffer(d.pend)
+	d.pend, d.off = nil, 0
+	return n, unfinished
+}
+
+// drain moves bytes from the pipe to the socket.
+func (w *worker) drain(d *direction) (int, outcome) {
+	if !d.writable {
+		return 0, blocked
+	}
+	n, e := sysSplice(d.pipe.r, d.to, int(d.inPipe))
+	if e != 0 {
+		d.writable = false
+		return 0, blockedIf(e)
+	}
+	d.inPipe -= int32(n)
+	return n, unfinished
+}
+
+func blockedIf(e unix.Errno) outcome {
+	if e == unix.EAGAIN {
+		return blocked
+	}
+	return broken
+}
+
+// finish passes the FIN on. When it is the second one, both sockets are closed anyway.
+func (w *worker) finish(d, other *direction) {
+	if !d.done {
+		d.done = true
+		if !other.done {
+			sysShutdownWrite(d.to)
+		}
+	}
+	w.calm(d)
+}
+
+// calm gives the pipe of a direction that has nothing to move to others.
+func (w *worker) calm(d *direction) {
+	if d.pipe != nil {
+		w.pools.putPipe(d.pipe, true)
+		d.pipe = nil
+	}
+	d.full = 0
+}
+
+// bulk makes sure that d has a pipe; false when there are no more.
+func (w *worker) bulk(d *direction) bool {
+	if d.pipe == nil {
+		d.pipe = w.pools.pipe()
+	}
+	return d.pipe != nil
+}
+
+// fill moves bytes from the socket to the pipe, which is empty.
+func (w *worker) fill(d *direction) outcome {
+	n, e := sysSplice(d.from, d.pipe.w, pipeSize)
+	switch {
+	case e == unix.EAGAIN:
+		d.readable = false
+	case e != 0:
+		return broken
+	case n == 0:
+		d.eof = true
+	default:
+		d.inPipe = int32(n)
+	}
+	return unfinished
+}
+
+// copy moves one buffer from socket to socket.
+func (w *worker) copy(d *direction) (int, outcome) {
+	n, e := sysRead(d.from, w.buf)
+	switch {
+	case e == unix.EAGAIN:
+		d.readable = false
+		return 0, unfinished
+	case e != 0:
+		return 0, broken
+	case n == 0:
+		d.eof = true
+		return 0, unfinished
+	case n == len(w.buf):
+		d.full = min(d.full+1, bulkAfter)
+	default:
+		// A short read has taken all there was. With the FIN in the queue behind it, it was the last.
+		d.full = 0
+		d.readable = false
+		d.eof = d.hup
+	}
+	sent := 0
+	if d.writable {
+		k, e := sysWrite(d.to, w.buf[:n])
+		if e != 0 && e != unix.EAGAIN {
+			return 0, broken
+		}
+		if e == 0 {
+			sent = k
+		}
+	}
+	if sent < n {
+		d.writable = false
+		d.pend, d.off = w.pools.keep(w.buf[sent:n]), 0
+		return sent, blocked
+	}
+	return sent, unfinished
+}

@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/services/lb/table"
+)
+
+// Events carry the index of a tunnel and its side in Fd, and the tunnel's generation in Pad,
+// so that a late event does not hit the tunnel's successor. Negative: not a tunnel.
+const (
+	eventWake     = -1
+	eventListener = -2 // and below: index of the listener, generation in Pad
+)
+
+// A worker is one thread with its epoll set, listeners and tunnels. What it
+// is working on is kept here and not on the stack, so that it can go on after a panic.
+type worker struct {
+	engine *Engine
+	name   string
+
+	ep, wakeFD int
+	events     [256]unix.EpollEvent
+	next, n    int   // events[next:n] are to be handled
+	current    int32 // tunnel that is being worked on, or none
+	mail       bool  // the mailbox is to be emptied
+
+	slab      slab
+	wheel     *wheel
+	pools     pools
+	buf       []byte
+	again     []handle // tunnels that had more to move than one turn allows
+	listeners []listener
+	clock     int64 // milliseconds since the start, as of the last batch
+
+	linkOf func(int32) *links
+
+	idle      atomic.Bool // does not accept: at the limit, or out of descriptors
+	idleUntil int64       // by clock, when out of descriptors
+
+	mu  sync.Mutex
+	box []func() // guarded by mu, as are ep and wakeFD when they change
+}
+
+// A handle names a tunnel of a certain generation.
+type handle struct{ idx, gen int32 }
+
+type listener struct {
+	addr   netip.AddrPort
+	fd     int32 // none: free
+	gen    int32
+	shared bool
+	burst  int
+	// last is the frontend of the last table that had one here: a connection
+	// that comes between a reload and the detach is served and not lost.
+	last *table.Frontend
+}
+
+func newWorker(e *Engine, i int) *worker {
+	w := &worker{engine: e, name: fmt.Sprintf("lb worker %d", i), current: none, ep: none, wakeFD: none}
+	w.linkOf = func(i int32) *links { return &w.slab.at(i).links }
+	return w
+}
+
+// open makes the epoll set of a worker that does not run.
+func (w *worker) open() error {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err == nil {
+		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: eventWake})
+		if err != nil {
+			_ = unix.Close(wake)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(ep)
+		return err
+	}
+	w.mu.Lock()
+	w.ep, w.wakeFD = ep, wake
+	w.mu.Unlock()
+	w.buf = make([]byte, bufferSize)
+	w.tick()
+	w.wheel = newWheel(w.clock)
+	w.mail = true // what was posted before
+	return nil
+}
+
+// close gives back all that the worker has. Commands that were posted are run, so that nobody waits for them.
+func (w *worker) close() {
+	w.commands()
+	for i := range w.listeners {
+		w.listeners[i].fd = none
+	}
+	w.slab.each(func(idx int32, t *tunnel) { w.kill(idx, t) })
+	w.pools.close()
+	w.again, w.next, w.n, w.current = nil, 0, 0, none
+	if w.idle.Swap(false) {
+		w.engine.paused.Add(-1)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = unix.Close(w.ep)
+	_ = unix.Close(w.wakeFD)
+	w.ep, w.wakeFD = none, none
+}
+
+// post makes the worker run fn between two batches.
+func (w *worker) post(fn func()) {
+	w.mu.Lock()
+	w.box = append(w.box, fn)
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *worker) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wakeFD == none {
+		return
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(w.wakeFD, one[:])
+}
+
+// commands runs what was posted; each is taken off before it runs.
+func (w *worker) commands() {
+	for {
+		w.mu.Lock()
+		if len(w.box) == 0 {
+			w.mail = false
+			w.mu.Unlock()
+			return
+		}
+		fn := w.box[0]
+		w.box = w.box[1:]
+		w.mu.Unlock()
+		fn()
+	}
+}
+
+func (w *worker) tick() { w.clock = time.Since(w.engine.start).Milliseconds() }
+
+// loop handles events until the engine stops.
+func (w *worker) loop() {
+	if idx := w.current; idx != none { // a panic: the state of this tunnel cannot be trusted
+		w.current = none
+		w.kill(idx, w.slab.at(idx))
+	}
+	for !w.engine.stopped.Load() {
+		if w.next >= w.n {
+			w.wait()
+			w.engine.opts.Fuse.Check()
+		}
+		for w.next < w.n {
+			ev := &w.events[w.next]
+			w.next++
+			w.handle(ev)
+		}
+		if w.mail {
+			w.commands()
+		}
+		w.goOn()
+		w.timers()
+		w.tryResume()
+	}
+}
+
+// wait fills events. The first look does not wait, and so need not tell the scheduler.
+func (w *worker) wait() {
+	w.next, w.n = 0, 0
+	n := sysWait(w.ep, w.events[:])
+	if n == 0 && len(w.again) == 0 && !w.mail {
+		var err error
+		if n, err = unix.EpollWait(w.ep, w.events[:], w.timeout()); err != nil {
+			n = 0 // EINTR: signals of the Go runtime
+		}
+	}
+	w.n = n
+	w.tick()
+}
+
+// timeout is how long to wait for events, in milliseconds, or -1.
+func (w *worker) timeout() int {
+	d := w.wheel.delay(w.clock)
+	if w.idle.Load() && (d < 0 || d > 100) {
+		d = 100
+	}
+	return d
+}
+
+func (w *worker) handle(ev *unix.EpollEvent) {
+	switch {
+	case ev.Fd == eventWake:
+		w.mail = true
+		var b [8]byte
+		_, _ = unix.Read(w.wakeFD, b[:])
+	case ev.Fd <= eventListener:
+		if l := &w.listeners[eventListener-ev.Fd]; l.fd != none && l.gen == ev.Pad {
+			w.accept(l)
+		}
+	default:
+		idx, side := ev.Fd>>1, int(ev.Fd&1)
+		if t := w.slab.at(idx); t.gen == ev.Pad && t.phase != free {
+			w.current = idx
+			w.event(idx, t, side, ev.Events)
+			w.current = none
+		}
+	}
+}
+
+// goOn gives the tunnels that were cut off another turn.
+func (w *worker) goOn() {
+	for n := len(w.again); n > 0; n-- {
+		h := w.again[0]
+		w.again = w.again[1:]
+		if t := w.slab.at(h.idx); t.gen == h.gen && t.phase == open {
+			w.current = h.idx
+			t.queued = false
+			w.move(h.idx, t)
+			w.current = none
+		}
+	}
+	if len(w.again) == 0 {
+		w.again = nil
+	}
+}
+
+func (w *worker) timers() {
+	for {
+		idx := w.wheel.pop(w.linkOf, w.clock)
+		if idx == none {
+			return
+		}
+		w.current = idx
+		w.due(idx, w.slab.at(idx))
+		w.current = none
+	}
+}
+
+// killServer closes the connections of a dead server.
+func (w *worker) killServer(s *table.Server) {
+	w.slab.each(func(idx int32, t *tunnel) {
+		if t.server != s {
+			return
+		}
+		w.current = idx
+		switch t.phase {
+		case connecting:
+			w.retry(idx, t)
+		case open:
+			sysReset(t.d[fromClient].from)
+			w.kill(idx, t)
+		}
+		w.current = none
+	})
+}

@@ -1,0 +1,71 @@
+package lb
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"helperd/services/lb/table"
+)
+
+// collector gives the counters to Prometheus when it asks. Labels are names of the
+// file: frontends, backends and servers.
+type collector struct{ service *Service }
+
+var (
+	frontendConnections = desc("helperd_lb_frontend_connections_total", "Connections accepted.", "frontend")
+	frontendActive      = desc("helperd_lb_frontend_active_connections", "Open connections.", "frontend")
+	frontendRefused     = desc("helperd_lb_frontend_refused_total", "Connections of clients that are not allowed.", "frontend")
+	backendRetries      = desc("helperd_lb_backend_retries_total", "Connections sent to another server.", "backend")
+	backendNoServer     = desc("helperd_lb_backend_no_server_total", "Connections closed because no server took them.", "backend")
+	serverUp            = desc("helperd_lb_server_up", "1 while the server takes connections by its check.", "backend", "server")
+	serverActive        = desc("helperd_lb_server_active_connections", "Open connections.", "backend", "server")
+	serverConnections   = desc("helperd_lb_server_connections_total", "Connections made.", "backend", "server")
+	serverFailed        = desc("helperd_lb_server_failed_total", "Connections that could not be made.", "backend", "server")
+	serverIn            = desc("helperd_lb_server_received_bytes_total", "Bytes from clients.", "backend", "server")
+	serverOut           = desc("helperd_lb_server_sent_bytes_total", "Bytes to clients.", "backend", "server")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe names the metrics.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		frontendConnections, frontendActive, frontendRefused, backendRetries, backendNoServer,
+		serverUp, serverActive, serverConnections, serverFailed, serverIn, serverOut,
+	} {
+		ch <- d
+	}
+}
+
+// Collect gives their values.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	o := c.service.Table()
+	for _, f := range o.Frontends {
+		count(frontendConnections, f.Total, f.Name)
+		gauge(frontendActive, f.Active, f.Name)
+		count(frontendRefused, f.Refused, f.Name)
+	}
+	for _, b := range o.Backends {
+		count(backendRetries, b.Retries, b.Name)
+		count(backendNoServer, b.NoServer, b.Name)
+		for _, s := range b.Servers {
+			up := int64(0)
+			if s.State == table.Up.String() {
+				up = 1
+			}
+			gauge(serverUp, up, b.Name, s.Name)
+			gauge(serverActive, s.Active, b.Name, s.Name)
+			count(serverConnections, s.Total, b.Name, s.Name)
+			count(serverFailed, s.Failed, b.Name, s.Name)
+			count(serverIn, s.BytesIn, b.Name, s.Name)
+			count(serverOut, s.BytesOut, b.Name, s.Name)
+		}
+	}
+}

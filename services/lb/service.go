@@ -1,0 +1,148 @@
+package lb
+
+import (
+	"context"
+	"math"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/internal/socket"
+	"helperd/plan"
+	"helperd/services"
+	"helperd/services/lb/check"
+	"helperd/services/lb/engine"
+	"helperd/services/lb/table"
+)
+
+// maxWorkers bounds the workers: a helper with many cores has other work too.
+const maxWorkers = 8
+
+// Workers is the number of worker threads, one a core. Each may sit in
+// epoll_wait, which holds a processor of the Go scheduler until it notices; so
+// the daemon should set GOMAXPROCS to the number of cores and Workers together.
+func Workers() int { return min(runtime.NumCPU(), maxWorkers) }
+
+// Service is the balancer.
+type Service struct {
+	host    services.Host
+	engine  *engine.Engine
+	monitor *check.Monitor
+	sights  chan sight
+
+	mu        sync.Mutex
+	table     *table.Table
+	listeners map[netip.AddrPort]*listener
+	serving   context.Context // while Serve runs, else nil
+	enabled   bool
+}
+
+// A listener is a socket that the table in force asks for.
+type listener struct {
+	socket *socket.Socket
+	cancel context.CancelFunc // ends the wait for its port; nil before Serve
+	live   bool               // the workers accept from it
+}
+
+var _ services.Service = (*Service)(nil)
+
+// New gives a balancer that serves nothing yet.
+func New(h services.Host) *Service {
+	s := &Service{host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, sights: make(chan sight, 256)}
+	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted})
+	s.monitor = check.NewMonitor(h.Guard, s.changed)
+	if h.Metrics != nil {
+		h.Metrics.MustRegister(&collector{s})
+	}
+	return s
+}
+
+// Name is "lb".
+func (s *Service) Name() string { return "lb" }
+
+// Prepare builds the table of p and binds its sockets.
+func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
+	s.mu.Lock()
+	prev := s.table
+	s.mu.Unlock()
+	t, err := table.Build(prev, p)
+	if err != nil {
+		return nil, err
+	}
+	s.limit(t, prev)
+	c := &change{service: s, table: t, sockets: map[netip.AddrPort]*socket.Socket{}, enabled: p.LB.Enabled}
+	for _, f := range t.Frontends {
+		for _, a := range f.Config.Listen {
+			sock, err := s.host.Sockets.Acquire(socket.Key{Network: "tcp", Addr: a}, socket.Options{Shards: Workers()})
+			if err != nil {
+				c.Discard()
+				return nil, err
+			}
+			c.sockets[a] = sock
+		}
+	}
+	return c, nil
+}
+
+// limit keeps a quarter of the process's descriptors for the other services: a
+// flood on the balancer must not starve them. A connection takes two.
+func (s *Service) limit(t, prev *table.Table) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil || files.Cur > math.MaxInt32 {
+		return
+	}
+	room := int64(files.Cur) * 3 / 4 / 2
+	if t.MaxConnections <= room {
+		return
+	}
+	if len(t.Frontends) > 0 && prev.MaxConnections != room {
+		s.host.Log.Warn("fewer connections than lb.max_connections: the limit of open files is too low; raise LimitNOFILE of the unit",
+			"wanted", t.MaxConnections, "limit", room, "open_files", files.Cur)
+	}
+	t.MaxConnections = room
+}
+
+// change is a table that is not in force yet.
+type change struct {
+	service *Service
+	table   *table.Table
+	sockets map[netip.AddrPort]*socket.Socket
+	enabled bool
+}
+
+// Discard gives the sockets back.
+func (c *change) Discard() {
+	for _, sock := range c.sockets {
+		sock.Release()
+	}
+}
+
+// Commit puts the table in force. Open connections go on; sockets that stay are not touched.
+func (c *change) Commit() {
+	s := c.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.table.Install(time.Now())
+	s.table, s.enabled = c.table, c.enabled
+	s.engine.Swap(c.table)
+	for a, l := range s.listeners {
+		if c.sockets[a] == nil {
+			delete(s.listeners, a)
+			s.drop(a, l)
+		}
+	}
+	for a, sock := range c.sockets {
+		if s.listeners[a] != nil {
+			sock.Release() // the reference of the table before serves on
+			continue
+		}
+		s.listeners[a] = &listener{socket: sock}
+	}
+	if s.serving != nil {
+		s.attach()
+		s.monitor.Apply(s.serving, c.table)
+	}
+}

@@ -1,0 +1,157 @@
+package lb
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"helperd/services"
+	"helperd/services/lb/table"
+)
+
+// Status says which addresses are listened on and how much was balanced.
+func (s *Service) Status() services.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := services.Status{State: services.Up}
+	if !s.enabled {
+		st.State = services.Disabled
+		return st
+	}
+	var problems []string
+	for _, a := range s.addresses() {
+		l := s.listeners[a].socket.Status()
+		st.Listeners = append(st.Listeners, l)
+		if !l.Bound {
+			problems = append(problems, fmt.Sprintf("%s is held by %s; stop it, the port is taken when it is free", l.Address, cmp.Or(l.Holder, "another process")))
+		}
+	}
+	for _, name := range s.table.Routed {
+		problems = append(problems, fmt.Sprintf("frontend %s is not served: several clusters share its address, and connections are not told apart by name yet; give each cluster an address of its own", name))
+	}
+	if len(problems) > 0 {
+		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
+	}
+	st.Counters = s.counters()
+	return st
+}
+
+// addresses are those that are asked for, in order. The caller holds mu.
+func (s *Service) addresses() []netip.AddrPort {
+	var out []netip.AddrPort
+	for a := range s.listeners {
+		out = append(out, a)
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return out
+}
+
+func (s *Service) counters() map[string]uint64 {
+	c := map[string]uint64{
+		"connections": s.engine.Connections.Load(),
+		"active":      uint64(max(0, s.engine.Active())),
+		"timeouts":    s.engine.Timeouts.Load(),
+		"at_limit":    s.engine.AtLimit.Load(),
+		"refused":     0, "retries": 0, "no_server": 0, "bytes_in": 0, "bytes_out": 0,
+	}
+	for _, f := range s.table.Frontends {
+		c["refused"] += f.Counters.Refused.Load()
+	}
+	for _, g := range s.table.Groups {
+		c["retries"] += g.Retries.Load()
+		c["no_server"] += g.NoneUp.Load()
+		for _, m := range g.Members {
+			c["bytes_in"] += m.BytesIn.Load()
+			c["bytes_out"] += m.BytesOut.Load()
+		}
+	}
+	return c
+}
+
+// Overview is what `helperd lb` shows.
+type Overview struct {
+	MaxConnections int64            `json:"max_connections"` // may be lower than configured: see the limit of open files
+	Active         int64            `json:"active"`
+	Frontends      []FrontendStatus `json:"frontends"`
+	Backends       []BackendStatus  `json:"backends"`
+}
+
+// FrontendStatus is what people see of a frontend.
+type FrontendStatus struct {
+	Name    string           `json:"name"`
+	Listen  []netip.AddrPort `json:"listen"`
+	Backend string           `json:"backend"`
+	Active  int64            `json:"active"`
+	Total   uint64           `json:"total"`
+	Refused uint64           `json:"refused"` // clients that are not allowed
+}
+
+// BackendStatus is what people see of a backend.
+type BackendStatus struct {
+	Name     string         `json:"name"`
+	Balance  string         `json:"balance"`
+	Check    string         `json:"check"`
+	Retries  uint64         `json:"retries"`   // connections sent to another server
+	NoServer uint64         `json:"no_server"` // connections closed because no server took them
+	Servers  []ServerStatus `json:"servers"`
+}
+
+// ServerStatus is what people see of a server.
+type ServerStatus struct {
+	Name    string         `json:"name"`
+	Node    string         `json:"node,omitempty"`
+	Address netip.AddrPort `json:"address"`
+	State   string         `json:"state"`
+	Since   time.Time      `json:"since,omitzero"`
+	Backup  bool           `json:"backup,omitempty"`
+	Weight  int            `json:"weight"`
+	// Fallback: takes connections although it is unready, because no server is up.
+	Fallback bool          `json:"fallback,omitempty"`
+	Last     *table.Result `json:"last_check,omitempty"`
+	Active   int64         `json:"active"`
+	Total    uint64        `json:"total"`
+	Failed   uint64        `json:"failed"` // connections that could not be made
+	BytesIn  uint64        `json:"bytes_in"`
+	BytesOut uint64        `json:"bytes_out"`
+}
+
+// Table shows frontends, backends and servers as they are now.
+func (s *Service) Table() Overview {
+	s.mu.Lock()
+	t := s.table
+	s.mu.Unlock()
+	o := Overview{MaxConnections: t.MaxConnections, Active: s.engine.Active(), Frontends: []FrontendStatus{}, Backends: []BackendStatus{}}
+	for _, f := range t.Frontends {
+		o.Frontends = append(o.Frontends, FrontendStatus{
+			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Backend.Name,
+			Active: f.Counters.Active.Load(), Total: f.Counters.Connections.Load(), Refused: f.Counters.Refused.Load(),
+		})
+	}
+	for _, g := range t.Groups {
+		b := BackendStatus{
+			Name: g.Name, Balance: string(g.Config.Balance), Check: string(g.Config.Check.Type),
+			Retries: g.Retries.Load(), NoServer: g.NoneUp.Load(), Servers: []ServerStatus{},
+		}
+		for i := range g.Members {
+			b.Servers = append(b.Servers, serverStatus(&g.Members[i]))
+		}
+		o.Backends = append(o.Backends, b)
+	}
+	return o
+}
+
+func serverStatus(m *table.Member) ServerStatus {
+	state, since := m.State()
+	if state == table.Starting {
+		since = time.Time{}
+	}
+	return ServerStatus{
+		Name: m.Name, Node: m.Config.Node, Address: m.Address, State: state.String(), Since: since,
+		Backup: m.Config.Backup, Weight: m.Config.Weight, Fallback: state == table.Unready && m.Fallback(), Last: m.Last(),
+		Active: m.Active.Load(), Total: m.Total.Load(), Failed: m.Failed.Load(),
+		BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),
+	}
+}

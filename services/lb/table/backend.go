@@ -1,0 +1,170 @@
+package table
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"helperd/plan"
+	"helperd/services/lb/balance"
+)
+
+// A Member is a server with its settings in one table.
+type Member struct {
+	*Server
+	Config plan.Server
+}
+
+// A Group is the settings of a backend in one table. It is immutable.
+type Group struct {
+	*Backend
+	Config  plan.Backend
+	Members []Member
+}
+
+// Checked reports whether the server of m is probed.
+func (g *Group) Checked(m *Member) bool {
+	return g.Config.Check.Type != plan.CheckNone && g.Config.Check.Type != "" && !m.Config.NoCheck
+}
+
+// AnyUp reports whether a server of the group takes connections by its own right.
+func (g *Group) AnyUp() bool {
+	return slices.ContainsFunc(g.Members, func(m Member) bool { st, _ := m.State(); return st == Up })
+}
+
+// Ramping reports whether a server of the group may be in its slow start.
+func (g *Group) Ramping() bool {
+	return slices.ContainsFunc(g.Members, func(m Member) bool { return m.ramp.Load() != 0 })
+}
+
+// A Backend is the state of a backend: it outlives tables, so that a connection
+// that looks for another server finds the servers of today.
+type Backend struct {
+	Name    string
+	Retries atomic.Uint64 // connections sent to another server
+	NoneUp  atomic.Uint64 // connections closed because no server took them
+
+	turn   atomic.Uint64
+	group  atomic.Pointer[Group]
+	choice atomic.Pointer[choice]
+	mu     sync.Mutex // held while choice is worked out
+}
+
+// Group gives the settings in force, or nil before the first Install.
+func (b *Backend) Group() *Group { return b.group.Load() }
+
+// choice is the set of servers that take connections now.
+type choice struct {
+	members []Member
+	set     *balance.Set
+	ramping bool
+}
+
+// Open and Load make choice a balance.Pool.
+func (c *choice) Open(i int) bool {
+	limit := c.members[i].Config.MaxConnections
+	return limit == 0 || c.members[i].Active.Load() < int64(limit)
+}
+
+func (c *choice) Load(i int) int64 { return c.members[i].Active.Load() }
+
+// untried is a choice without the servers that were tried.
+type untried struct {
+	*choice
+	tried []*Server
+}
+
+func (u *untried) Open(i int) bool {
+	return !slices.Contains(u.tried, u.members[i].Server) && u.choice.Open(i)
+}
+
+// Pick chooses a server for a connection of client that is not among those
+// tried. A nil server with full true means that each server has as many
+// connections as it may have; with full false, that no other one is left.
+func (b *Backend) Pick(client netip.Addr, tried []*Server) (s *Server, full bool) {
+	c := b.choice.Load()
+	if c == nil {
+		return nil, false
+	}
+	turn := b.turn.Add(1) - 1
+	var i int
+	if len(tried) == 0 {
+		i = c.set.Pick(turn, client, c)
+	} else {
+		i = c.set.Pick(turn, client, &untried{c, tried})
+	}
+	if i >= 0 {
+		return c.members[i].Server, false
+	}
+	left := slices.ContainsFunc(c.members, func(m Member) bool { return !slices.Contains(tried, m.Server) })
+	return nil, left
+}
+
+// Update works out anew which servers take connections, after a state changed
+// or a slow start went on. It reports whether a slow start goes on.
+func (b *Backend) Update(now time.Time) (ramping bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.group.Load()
+	if g == nil {
+		return false
+	}
+	c := choose(g, now)
+	b.choice.Store(c)
+	return c.ramping
+}
+
+// choose takes the servers that are up; the backup servers when there are none;
+// and when there are none either, those that answer on the fallback path.
+func choose(g *Group, now time.Time) *choice {
+	c := &choice{}
+	take := func(use func(*Member) bool) {
+		for i := range g.Members {
+			if m := &g.Members[i]; m.Config.Weight > 0 && use(m) {
+				c.members = append(c.members, *m)
+			}
+		}
+	}
+	up := func(m *Member) bool { st, _ := m.State(); return st == Up }
+	take(func(m *Member) bool { return !m.Config.Backup && up(m) })
+	if c.members == nil {
+		take(func(m *Member) bool { return m.Config.Backup && up(m) })
+	}
+	if c.members == nil {
+		take(func(m *Member) bool { st, _ := m.State(); return st == Unready && m.Fallback() })
+	}
+	names, weights := make([]string, len(c.members)), make([]int, len(c.members))
+	for i, m := range c.members {
+		names[i] = m.Name
+		age, slow := time.Duration(0), time.Duration(0)
+		if from := m.ramp.Load(); from != 0 {
+			age, slow = now.Sub(time.Unix(0, from)), g.Config.SlowStart
+			if age >= slow {
+				m.ramp.CompareAndSwap(from, 0)
+			}
+		}
+		weights[i] = balance.Ramp(m.Config.Weight, age, slow)
+		c.ramping = c.ramping || age < slow
+	}
+	c.set = balance.New(g.Config.Balance, names, weights)
+	return c
+}
+
+// BeginSlowStart begins the slow start of a server that has just become
+// ready, when the backend has one and another server carries the load meanwhile.
+func (g *Group) BeginSlowStart(s *Server, now time.Time) {
+	if g.Config.SlowStart <= 0 {
+		return
+	}
+	other := slices.ContainsFunc(g.Members, func(m Member) bool {
+		st, _ := m.State()
+		return m.Server != s && !m.Config.Backup && st == Up
+	})
+	if other {
+		s.SlowStart(now)
+	} else {
+		s.SlowStart(time.Time{})
+	}
+}

@@ -1,0 +1,95 @@
+package tftp
+
+import (
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/boot"
+	"helperd/nodes"
+	"helperd/plan"
+)
+
+// openBootFile renders what the node that path means is to boot, as of now. It
+// gives nil when path means no boot file.
+func (s *Service) openBootFile(st *state, path string, addr netip.Addr) content {
+	f, ok := st.boot.Resolve(path)
+	if !ok {
+		return nil
+	}
+	var say nodes.Script
+	if f.Node != nil {
+		say = s.host.Nodes.Answer(st.plan, f.Node, addr)
+	}
+	return memory(f.Render(boot.Options{Token: say.Token, Disk: say.Disk}))
+}
+
+// openLoader opens a boot loader of this machine's packages, which are looked
+// for at every request: one that is installed later is served at once. It gives
+// nil when path names no loader.
+func (s *Service) openLoader(name string) (content, error) {
+	l := plan.Loader(path.Base(name))
+	found := boot.FindLoaders()
+	if file := found[l]; file != "" {
+		h, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, unavailable(err, file)
+		}
+		return s.contentOf(h, file)
+	}
+	for _, p := range boot.Missing(found) {
+		if p.Loader == l {
+			return nil, &miss{&wireError{codeNotFound, p.String()}, p.String()}
+		}
+	}
+	return nil, nil
+}
+
+// usual is what firmware of a machine asks for first.
+type usual struct {
+	client uint16 // DHCP option 93
+	loader plan.Loader
+}
+
+// firmware that every machine of an architecture may have.
+var firmware = map[string][]usual{
+	"x86_64":  {{plan.ArchBIOS, plan.Undionly}, {plan.ArchEFI64, plan.SNPOnly64}},
+	"aarch64": {{plan.ArchEFIArm64, plan.SNPOnlyAA64}},
+	"ppc64le": {{plan.ArchPPC64, plan.GRUBPPC64}},
+}
+
+// missingLoaders names the loaders without which a node of p does not boot: the
+// plan found none for its firmware, or the one it offers is gone.
+func missingLoaders(p *plan.Plan) []string {
+	var want []plan.Loader
+	for i := range p.DHCP.Reservations {
+		r := &p.DHCP.Reservations[i]
+		n := p.NodeByName(r.Node)
+		if r.Boot == nil || n == nil {
+			continue
+		}
+		for _, file := range r.Boot.TFTP {
+			if path.Dir(file) == "." {
+				want = append(want, plan.Loader(file))
+			}
+		}
+		for _, u := range firmware[n.Arch] {
+			if r.Boot.TFTP[u.client] == "" {
+				want = append(want, u.loader)
+			}
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	var out []string
+	for _, m := range boot.Missing(boot.FindLoaders()) {
+		if slices.Contains(want, m.Loader) {
+			out = append(out, m.String())
+		}
+	}
+	return out
+}

@@ -1,0 +1,67 @@
+package tftp
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollPort waits in Go's network poller: slower than a thread in lock step,
+// and as many as there is memory for.
+type pollPort struct {
+	f   *os.File
+	raw syscall.RawConn
+
+	// The call under way, so that none allocates.
+	msg           *unix.Msghdr
+	buf           []byte
+	n             int
+	err           error
+	onSend, onGet func(fd uintptr) bool
+}
+
+func newPollPort(fd int) port {
+	p := &pollPort{f: os.NewFile(uintptr(fd), "tftp transfer")}
+	raw, err := p.f.SyscallConn()
+	if err != nil {
+		// Only a closed file has none.
+		panic(err)
+	}
+	p.raw = raw
+	p.onSend = func(fd uintptr) bool {
+		p.err = sendmsg(int(fd), p.msg)
+		return p.err != unix.EAGAIN && p.err != unix.EINTR
+	}
+	p.onGet = func(fd uintptr) bool {
+		p.n, p.err = recvmsg(int(fd), p.buf)
+		return p.err != unix.EAGAIN && p.err != unix.EINTR
+	}
+	return p
+}
+
+func (p *pollPort) recv(b []byte, until time.Time) (int, error) {
+	if err := p.f.SetReadDeadline(until); err != nil {
+		return 0, err
+	}
+	p.buf = b
+	if err := p.raw.Read(p.onGet); err != nil {
+		return 0, err
+	}
+	return p.n, p.err
+}
+
+func (p *pollPort) send(m *unix.Msghdr) error {
+	p.msg = m
+	if err := p.raw.Write(p.onSend); err != nil {
+		return err
+	}
+	return p.err
+}
+
+func (p *pollPort) interrupt() {
+	_ = p.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+}
+
+func (p *pollPort) close() { _ = p.f.Close() }

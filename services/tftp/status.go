@@ -1,0 +1,106 @@
+package tftp
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"helperd/services"
+)
+
+// Status implements services.Service.
+func (s *Service) Status() services.Status {
+	st := s.state.Load()
+	if st == nil || !st.plan.TFTP.Enabled {
+		return services.Status{State: services.Disabled}
+	}
+	out := services.Status{State: services.Up, Counters: s.counts()}
+	var problems []string
+	for _, sock := range st.sockets {
+		l := sock.Status()
+		out.Listeners = append(out.Listeners, l)
+		if !l.Bound {
+			problems = append(problems, fmt.Sprintf("%s %s is held by %s; stop that one, and helperd takes the port", l.Network, l.Address, cmp.Or(l.Holder, "another process")))
+		}
+	}
+	if problems = append(problems, st.missing()...); len(problems) > 0 {
+		out.State, out.Problem = services.Degraded, strings.Join(problems, "\n")
+	}
+	return out
+}
+
+// missing names what cannot be sent now, where it should be, and what to do.
+func (st *state) missing() []string {
+	var out []string
+	for _, f := range st.plan.TFTP.Files {
+		if f.File == "" {
+			continue // package http says so of every artifact
+		}
+		if _, err := os.Stat(f.File); err != nil {
+			out = append(out, fmt.Sprintf("%s: %v; put the file there, it is served at once", f.Path, err))
+		}
+	}
+	if root := st.plan.TFTP.Root; root != "" {
+		if _, err := os.Stat(root); err != nil {
+			out = append(out, fmt.Sprintf("tftp.root: %v; make the folder, it is served at once", err))
+		}
+	}
+	return append(out, missingLoaders(st.plan)...)
+}
+
+// checkPath is a name that no file has; asking for it leaves no trace.
+const checkPath = "/.helperd-check"
+
+// Check asks every bound socket for a file, as a node would. That there is
+// none is an answer too.
+func (s *Service) Check(ctx context.Context) error {
+	st := s.state.Load()
+	if st == nil || !st.plan.TFTP.Enabled {
+		return nil
+	}
+	for _, sock := range st.sockets {
+		if !sock.Status().Bound {
+			continue
+		}
+		if err := ask(ctx, sock.Key.Addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ask(ctx context.Context, server netip.AddrPort) error {
+	from := net.UDPAddr{}
+	if !server.Addr().IsUnspecified() {
+		from.IP = server.Addr().AsSlice() // so that no packet leaves the machine if the address is not here
+		from.Zone = server.Addr().Zone()
+	}
+	conn, err := net.ListenUDP("udp", &from)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w; is the address on this machine?", server, err)
+	}
+	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	request := append([]byte{0, opRead}, checkPath+"\x00octet\x00"...)
+	if _, err := conn.WriteToUDPAddrPort(request, server); err != nil {
+		return fmt.Errorf("ask %s: %w", server, err)
+	}
+	var answer [maxRequest]byte
+	n, err := conn.Read(answer[:])
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", server, err)
+	}
+	if n < headerLen || binary.BigEndian.Uint16(answer[:]) != opError {
+		return fmt.Errorf("%s gave %d bytes that are no TFTP answer", server, n)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+#!/bin/bash
+# Installs by apt or dnf what the tests (or the demo) need and this machine
+# lacks, and says nothing when nothing is missing.
+#
+#   test/packages.sh test    clients, qemu, firmware, and a small kernel in .cache/e2e/kernel
+#   test/packages.sh demo    boot loaders for the demo
+#
+# Without root it only says what is missing: tests skip what they cannot do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# One line a need: alternatives of programs or files, Debian package, Fedora package.
+demo='
+/usr/lib/ipxe/snponly.efi,/usr/share/ipxe/ipxe-snponly-x86_64.efi ipxe ipxe-bootimgs-x86
+'
+test="$demo"'
+ip iproute2 iproute
+setpriv util-linux util-linux
+busybox busybox-static busybox
+cpio cpio cpio
+dig bind9-dnsutils bind-utils
+nslookup bind9-dnsutils bind-utils
+udhcpc udhcpc busybox
+dhclient isc-dhcp-client dhcp-client
+tftp tftp-hpa tftp
+curl curl curl
+nc netcat-openbsd nmap-ncat
+ncat ncat nmap-ncat
+tcpdump tcpdump tcpdump
+strace strace strace
+xz xz-utils xz
+qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
+/usr/share/OVMF/OVMF_CODE_4M.fd,/usr/share/edk2/ovmf/OVMF_CODE.fd ovmf edk2-ovmf
+/usr/lib/ipxe/qemu/efi-virtio.rom,/usr/share/ipxe/qemu/efi-virtio.rom,/usr/share/ipxe.efi/1af41000.rom ipxe-qemu ipxe-roms-qemu
+'
+
+case ${1:-test} in
+demo) needs=$demo ;;
+test) needs=$test ;;
+*) echo "usage: $0 [test|demo]" >&2; exit 2 ;;
+esac
+
+if command -v apt-get >/dev/null; then system=debian
+elif command -v dnf >/dev/null; then system=fedora
+else system=other
+fi
+
+present() { # one of the alternatives in $1 exists
+    local one
+    for one in ${1//,/ }; do
+        if [ -e "$one" ] || PATH=$PATH:/usr/sbin:/sbin command -v "$one" >/dev/null; then return 0; fi
+    done
+    return 1
+}
+
+missing=()   # what the tests look for
+packages=()  # what brings it
+look() {
+    missing=() packages=()
+    local what deb rpm
+    while read -r what deb rpm; do
+        if [ -z "$what" ] || present "$what"; then continue; fi
+        missing+=("${what%%,*}")
+        if [ $system = fedora ]; then packages+=("$rpm"); else packages+=("$deb"); fi
+    done <<<"$needs"
+}
+
+quietly() { # runs a command, shows what it said only when it fails
+    local log
+    log=$(mktemp)
+    if "$@" >"$log" 2>&1; then rm -f "$log"; return 0; fi
+    cat "$log" >&2
+    rm -f "$log"
+    return 1
+}
+
+install() {
+    case $system in
+    debian)
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null 2>&1 && return
+        quietly apt-get update -qq
+        quietly apt-get install -y -qq --no-install-recommends "${packages[@]}"
+        ;;
+    fedora) quietly dnf install -y -q --setopt=install_weak_deps=False "${packages[@]}" ;;
+    esac
+}
+
+# The kernel that virtual machines boot is unpacked and not installed: it is
+# nothing to this machine.
+modules='virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk'
+kernel() {
+    local cache=.cache/e2e/kernel work module found
+    if [ -e $cache/vmlinuz ]; then return; fi
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' RETURN
+    case $system in
+    debian)
+        local name
+        name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+        (cd "$work" && quietly apt-get download -o APT::Sandbox::User=root "${name:-linux-image-cloud-amd64}" && dpkg -x ./*.deb tree)
+        ;;
+    fedora)
+        (cd "$work" && quietly dnf download -q --destdir . kernel-core kernel-modules-core &&
+            mkdir tree && for p in *.rpm; do rpm2cpio "$p" | (cd tree && cpio -idm --quiet); done)
+        ;;
+    esac
+    mkdir -p $cache
+    for module in $modules; do
+        found=$(find "$work/tree" -name "$module.ko*" | head -n 1)
+        case $found in
+        *.xz) xz -dc "$found" >"$cache/$module.ko" ;;
+        *.zst) zstd -dcq "$found" >"$cache/$module.ko" ;;
+        ?*) cp "$found" "$cache/" ;;
+        esac # not found: built into the kernel
+    done
+    find "$work/tree" -name 'vmlinuz*' -exec cp {} $cache/vmlinuz.new \;
+    mv $cache/vmlinuz.new $cache/vmlinuz # last: it says that the folder is whole
+}
+
+look
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "$0: not installed: ${missing[*]}; run it as root, or install: ${packages[*]}" >&2
+        exit 0
+    elif [ $system = other ]; then
+        echo "$0: neither apt nor dnf is here; install by hand: ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "installing ${packages[*]}"
+    install || { echo "$0: cannot install ${packages[*]}" >&2; exit 1; }
+    look
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "$0: still missing after the installation: ${missing[*]}" >&2
+        exit 1
+    fi
+fi
+if [ "${1:-test}" = test ] && [ "$(id -u)" = 0 ] && [ $system != other ]; then
+    kernel || { echo "$0: cannot fetch a kernel for the virtual machines" >&2; exit 1; }
+fi

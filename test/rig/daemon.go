@@ -1,0 +1,230 @@
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"helperd/api"
+	"helperd/timeline"
+)
+
+// capabilities are all that helperd may do beyond any user: what its unit grants.
+const capabilities = "-all,+net_bind_service,+net_raw"
+
+// daemon is one run of the binary.
+type daemon struct {
+	cmd  *exec.Cmd
+	exit chan error // gets the result of Wait, once
+	log  *logFile
+}
+
+// logFile collects what the daemon writes.
+type logFile struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logFile) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+var binary struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// Binary is the path of the helperd to test: HELPERD_BIN, or one that is built
+// once a test process.
+func Binary(t testing.TB) string {
+	t.Helper()
+	binary.once.Do(func() {
+		if binary.path = os.Getenv("HELPERD_BIN"); binary.path != "" {
+			binary.path, binary.err = filepath.Abs(binary.path)
+			return
+		}
+		dir, err := os.MkdirTemp("", "helperd-bin-")
+		if err != nil {
+			binary.err = err
+			return
+		}
+		binary.path = filepath.Join(dir, "helperd")
+		build := exec.Command("go", "build", "-trimpath", "-o", binary.path, "./cmd/helperd")
+		build.Dir = root(t)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			binary.err = errors.New("build helperd: " + string(out))
+		}
+	})
+	if binary.err != nil {
+		t.Fatal(binary.err)
+	}
+	return binary.path
+}
+
+// Start runs helperd in the helper's namespace as an unprivileged user and
+// waits until it serves the file. When the test fails its log is shown.
+func (r *Rig) Start(t testing.TB) {
+	t.Helper()
+	if r.daemon != nil {
+		t.Fatal("helperd runs already")
+	}
+	program := filepath.Join(r.Dir, "helperd") // a copy: the other folder may be closed to the user
+	if _, err := os.Stat(program); err != nil {
+		must(t, copyFile(program, Binary(t)))
+		must(t, os.Chmod(program, 0o755))
+	}
+	id := strconv.Itoa(uid)
+	d := &daemon{log: &logFile{}, exit: make(chan error, 1)}
+	d.cmd = r.Helper.Exec("setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL",
+		"--inh-caps", capabilities, "--ambient-caps", capabilities, "--bounding-set", capabilities,
+		program, "run", "--config", r.Config, "--state", r.State, "--socket", r.Socket)
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.Dir = r.Dir
+	d.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HELPERD_TEST_HOOKS=" + os.Getenv("HELPERD_TEST_HOOKS")}
+	must(t, d.cmd.Start())
+	r.daemon = d
+	r.guard.Go("wait for helperd", func() { d.exit <- d.cmd.Wait() })
+	t.Cleanup(func() {
+		if r.daemon == d {
+			r.Stop(t)
+		}
+		if t.Failed() {
+			t.Logf("helperd's log:\n%s", tail(d.log.String(), 200))
+		}
+	})
+	r.awaitServing(t, d)
+}
+
+func (r *Rig) awaitServing(t testing.TB, d *daemon) {
+	t.Helper()
+	var last string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-d.exit:
+			r.daemon = nil
+			t.Fatalf("helperd ended at its start: %v", err)
+		default:
+		}
+		out, err := r.ctl("status", "-o", "json")
+		var s api.Status
+		if jsonErr := json.Unmarshal(out, &s); jsonErr == nil && s.Generation > 0 && s.Healthy() {
+			return
+		}
+		last = string(out)
+		if err != nil {
+			last += "\n" + err.Error()
+		}
+	}
+	t.Fatalf("helperd does not become healthy within 20 s; its last status:\n%s", last)
+}
+
+// Stop ends the daemon by SIGTERM, as systemd does. It must end cleanly within 15 s.
+func (r *Rig) Stop(t testing.TB) {
+	t.Helper()
+	d := r.daemon
+	if d == nil {
+		return
+	}
+	r.daemon = nil
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-d.exit:
+		if err != nil {
+			t.Errorf("helperd ended by SIGTERM: %v, want exit code 0", err)
+		}
+	case <-time.After(15 * time.Second):
+		_ = d.cmd.Process.Kill()
+		t.Errorf("helperd did not end within 15 s of SIGTERM")
+		<-d.exit
+	}
+}
+
+// PID of the running daemon.
+func (r *Rig) PID() int { return r.daemon.cmd.Process.Pid }
+
+// Log is what the running daemon has written.
+func (r *Rig) Log() string { return r.daemon.log.String() }
+
+// ctl runs a command of the binary against the daemon's socket.
+func (r *Rig) ctl(args ...string) ([]byte, error) {
+	cmd := exec.Command(filepath.Join(r.Dir, "helperd"), append(args, "--socket", r.Socket)...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	if err != nil && stderr.Len() > 0 {
+		err = errors.New(strings.TrimSpace(stderr.String()))
+	}
+	return out.Bytes(), err
+}
+
+// Status is `helperd status -o json`. A degraded daemon has one, too.
+func (r *Rig) Status(t testing.TB) api.Status {
+	t.Helper()
+	var s api.Status
+	r.query(t, &s, "status")
+	return s
+}
+
+// Events is `helperd events -o json`, oldest first.
+func (r *Rig) Events(t testing.TB) []timeline.Event {
+	t.Helper()
+	var e []timeline.Event
+	r.query(t, &e, "events")
+	return e
+}
+
+// Leases is `helperd leases -o json`.
+func (r *Rig) Leases(t testing.TB) []api.Lease {
+	t.Helper()
+	var l []api.Lease
+	r.query(t, &l, "leases")
+	return l
+}
+
+func (r *Rig) query(t testing.TB, v any, args ...string) {
+	t.Helper()
+	out, err := r.ctl(append(args, "-o", "json")...)
+	if jsonErr := json.Unmarshal(out, v); jsonErr != nil {
+		t.Fatalf("helperd %s -o json: %v: %v\n%s", args[0], err, jsonErr, out)
+	}
+}
+
+// AwaitEvent waits until an event satisfies match, and gives it.
+func (r *Rig) AwaitEvent(t testing.TB, what string, patience time.Duration, match func(*timeline.Event) bool) timeline.Event {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		for _, e := range r.Events(t) {
+			if match(&e) {
+				return e
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no event within %v: %s", patience, what)
+		}
+	}
+}
+
+// tail is the last n lines of text.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
