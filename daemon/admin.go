@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"helperd/api"
@@ -170,7 +171,8 @@ func (b backend) Panic(name string) error {
 
 // Metrics implements api.Backend.
 func (b backend) Metrics() http.Handler {
-	return promhttp.HandlerFor(b.metrics, promhttp.HandlerOpts{})
+	// The default registry has the process, the Go runtime and the DNS chain.
+	return promhttp.HandlerFor(prometheus.Gatherers{b.metrics, prometheus.DefaultGatherer}, promhttp.HandlerOpts{})
 }
 
 // find gives the service of type S.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"helperd/internal/guard"
 	"helperd/internal/socket"
@@ -96,7 +95,6 @@ func newDaemon(opt Options) (*Daemon, error) {
 		d.log.Error("panic", "goroutine", name, "err", value, "stack", string(stack))
 	})
 	d.sockets = socket.NewTable(d.guard, d.log)
-	d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.describeMetrics()
 	return d, nil
 }

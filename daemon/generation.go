@@ -38,7 +38,7 @@ func (d *Daemon) compile(b []byte) (*generation, error) {
 	if diags.HasErrors() {
 		return nil, d.mistakes(diags)
 	}
-	p, more := plan.Compile(cfg, plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders())})
+	p, more := plan.Compile(cfg, plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders(cfg.TFTP.Root))})
 	diags = append(diags, more...).Sort()
 	if diags.HasErrors() {
 		return nil, d.mistakes(diags)
@@ -135,21 +135,26 @@ func (d *Daemon) commit(ctx context.Context, p *plan.Plan) error {
 }
 
 // verify asks every service over the wire. It gives the names of those that
-// answered before and do not within two seconds.
+// answered before and do not within two seconds. One that never answered is not waited for.
 func (d *Daemon) verify(ctx context.Context) (silent []string) {
 	deadline := time.Now().Add(2 * time.Second)
-	waiting := slices.Clone(d.services)
-	for {
-		waiting = slices.DeleteFunc(waiting, func(svc *service) bool { return d.check(ctx, svc, deadline) == nil })
-		if len(waiting) == 0 || time.Now().After(deadline) || ctx.Err() != nil {
-			break
+	var waiting []*service
+	for _, svc := range d.services {
+		answered, patience := svc.answered.Load(), deadline
+		if !answered {
+			patience = time.Now().Add(100 * time.Millisecond)
 		}
+		if d.check(ctx, svc, patience) != nil && answered {
+			waiting = append(waiting, svc)
+		}
+	}
+	for len(waiting) > 0 && time.Now().Before(deadline) && ctx.Err() == nil {
 		time.Sleep(50 * time.Millisecond)
+		waiting = slices.DeleteFunc(waiting, func(svc *service) bool { return d.check(ctx, svc, deadline) == nil })
 	}
 	for _, svc := range waiting {
-		if svc.answered.Swap(false) {
-			silent = append(silent, svc.Name())
-		}
+		svc.answered.Store(false)
+		silent = append(silent, svc.Name())
 	}
 	return silent
 }

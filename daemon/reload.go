@@ -90,13 +90,11 @@ func (d *Daemon) start(ctx context.Context, c watch.Content) {
 
 // checkAgainAndAgain asks the services while nothing changes, so that status knows of one that fell silent.
 func (d *Daemon) checkAgainAndAgain(ctx context.Context) error {
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
-	for {
+	for wait := time.Second; ; wait = checkEvery { // soon after the start, when all is up
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 		for _, svc := range d.services {
 			_ = d.check(ctx, svc, time.Now().Add(time.Second)) // the outcome is kept in svc

@@ -27,6 +27,7 @@ type rig struct {
 	addr   netip.AddrPort
 	fuse   *guard.Fuse
 	events *timeline.Timeline
+	stop   func()
 }
 
 // newRig gives a serving name server without a plan yet. Its address is free.
@@ -39,15 +40,23 @@ func newRig(t testing.TB) *rig {
 	r.Service = New(services.Host{
 		Log: log, Guard: group, Fuse: r.fuse, Sockets: sockets, Events: r.events, Metrics: prometheus.NewRegistry(),
 	})
-	ctx, stop := context.WithCancel(context.Background())
-	ended := group.Loop(ctx, "serve", r.Serve)
+	r.start()
 	t.Cleanup(func() {
-		stop()
-		<-ended
+		r.stop()
 		sockets.Close()
 		group.Wait()
 	})
 	return r
+}
+
+// start runs Serve until stop, which waits for its end.
+func (r *rig) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := r.host.Guard.Loop(ctx, "serve", r.Serve)
+	r.stop = func() {
+		cancel()
+		<-ended
+	}
 }
 
 // freeAddr finds a port that is free for UDP and TCP.

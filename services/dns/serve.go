@@ -31,12 +31,16 @@ type server struct {
 	*Service
 	listeners map[socket.Key]*listener
 	streams   *streams
+	// questions is the context of what the forwarders are asked. It outlives Serve's by the drain.
+	questions context.Context
+	abandon   context.CancelFunc
 }
 
 // Serve implements services.Service. It runs the readers of the sockets that
 // the committed state asks for. Those of kept sockets go on untouched.
 func (s *Service) Serve(ctx context.Context) error {
 	run := &server{Service: s, listeners: map[socket.Key]*listener{}, streams: newStreams(s)}
+	run.questions, run.abandon = context.WithCancel(context.WithoutCancel(ctx))
 	defer run.stop()
 	for {
 		run.reconcile(ctx)
@@ -85,7 +89,7 @@ func (r *server) listen(ctx context.Context, sock *socket.Socket) *listener {
 	if sock.Key.Network == "tcp" {
 		serve = r.serveTCP
 	}
-	ended := r.host.Guard.Loop(ctx, "dns "+sock.Key.String(), func(ctx context.Context) error {
+	ended := r.loop(ctx, "dns "+sock.Key.String(), func(ctx context.Context) error {
 		if err := sock.Wait(ctx); err != nil {
 			return nil // it was released, or there is nothing to serve any more
 		}
@@ -94,12 +98,23 @@ func (r *server) listen(ctx context.Context, sock *socket.Socket) *listener {
 	return &listener{sock, stop, ended}
 }
 
+// loop is guard.Group.Loop with a line in the log for every error.
+func (s *Service) loop(ctx context.Context, name string, fn func(context.Context) error) <-chan struct{} {
+	return s.host.Guard.Loop(ctx, name, func(ctx context.Context) error {
+		err := fn(ctx)
+		if err != nil {
+			s.host.Log.Warn("listener is started again", "err", err)
+		}
+		return err
+	})
+}
+
 // stop ends all listeners and connections. What is under way gets a moment to be answered.
 func (r *server) stop() {
 	for _, l := range r.listeners {
 		l.stop()
 	}
-	r.streams.stop()
+	r.streams.stop(r.abandon)
 	for _, l := range r.listeners {
 		<-l.ended
 	}

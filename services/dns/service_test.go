@@ -303,3 +303,52 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
 }
+
+// When too many questions wait for the forwarders, further ones do not, and our own names go on.
+func TestTooManyQuestions(t *testing.T) {
+	r, up := newRig(t), newUpstream(t)
+	r.apply(r.plan(up.addr))
+	for range maxSlow {
+		r.slow <- struct{}{}
+	}
+	client := &dns.Client{Timeout: 200 * time.Millisecond}
+	if reply, _, err := client.Exchange(new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA), r.addr.String()); err == nil {
+		t.Errorf("over UDP: %v", reply)
+	}
+	if reply := r.ask("tcp", "", "www.example.org.", dns.TypeA); reply.Rcode != dns.RcodeServerFailure {
+		t.Errorf("over TCP: %v", reply)
+	}
+	if reply := r.ask("udp", "", "helper.ocp4.example.com.", dns.TypeA); len(reply.Answer) != 1 {
+		t.Errorf("our own name: %v", reply)
+	}
+	if n := r.Status().Counters["dropped"]; n != 1 {
+		t.Errorf("%d dropped, want 1", n)
+	}
+	for range maxSlow {
+		<-r.slow
+	}
+	if reply := r.ask("udp", "", "www.example.org.", dns.TypeA); len(reply.Answer) != 1 {
+		t.Errorf("afterwards: %v", reply)
+	}
+}
+
+// CNAMEs of ours that do not fit are never left out of an answer without a word.
+func TestLongAliasIsTruncated(t *testing.T) {
+	r, up := newRig(t), newUpstream(t)
+	p := r.plan(up.addr)
+	label := strings.Repeat("x", 60) + "."
+	name := "a.ocp4.example.com."
+	for i := range 4 {
+		next := string(rune('a'+i)) + "." + strings.Repeat(label, 3) + "ocp4.example.com."
+		p.DNS.Zones[0].Records = append(p.DNS.Zones[0].Records, plan.Record{Name: name, Type: "CNAME", TTL: 60, Data: next})
+		name = next
+	}
+	p.DNS.Zones[0].Records = append(p.DNS.Zones[0].Records, plan.Record{Name: name, Type: "CNAME", TTL: 60, Data: "www.example.org."})
+	r.apply(p)
+	if reply := r.ask("udp", "", "a.ocp4.example.com.", dns.TypeA); !reply.Truncated || len(reply.Answer) != 0 {
+		t.Errorf("over UDP: %v", reply)
+	}
+	if reply := r.ask("tcp", "", "a.ocp4.example.com.", dns.TypeA); reply.Truncated || len(reply.Answer) != 6 {
+		t.Errorf("over TCP: %v", reply)
+	}
+}

@@ -32,7 +32,7 @@ func newQuestion(msg, base []byte, target string, c wire.Client, from net.Addr, 
 }
 
 // later answers q in a goroutine, unless too many questions wait already. done is called when it is through.
-func (s *Service) later(q *question, done func(), send func([]byte), count *counters) bool {
+func (s *Service) later(ctx context.Context, q *question, done func(), send func([]byte), count *counters) bool {
 	select {
 	case s.slow <- struct{}{}:
 	default:
@@ -41,7 +41,7 @@ func (s *Service) later(q *question, done func(), send func([]byte), count *coun
 	s.host.Guard.Go("dns question", func() {
 		defer done()
 		defer func() { <-s.slow }()
-		reply := s.ask(q)
+		reply := s.ask(ctx, q)
 		if reply == nil {
 			count.dropped.Add(1)
 			return
@@ -54,24 +54,24 @@ func (s *Service) later(q *question, done func(), send func([]byte), count *coun
 }
 
 // ask gives the reply to q, or nil if there is none.
-func (s *Service) ask(q *question) []byte {
+func (s *Service) ask(ctx context.Context, q *question) []byte {
+	var base *dns.Msg
+	if q.target != "" {
+		base = new(dns.Msg)
+		if base.Unpack(q.base) != nil || base.Truncated {
+			return q.base // no room for the CNAMEs: the client has to come over TCP
+		}
+	}
 	request := new(dns.Msg)
 	if err := request.Unpack(q.msg); err != nil {
 		return q.pack(new(dns.Msg).SetRcode(request, dns.RcodeFormatError), request, nil)
 	}
 	upstream := forwardable(request, q.target)
-	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	reply, err := s.resolve(ctx, q.from, upstream)
 	if err != nil {
 		reply = new(dns.Msg).SetRcode(upstream, dns.RcodeServerFailure)
-	}
-	var base *dns.Msg
-	if q.target != "" {
-		base = new(dns.Msg)
-		if base.Unpack(q.base) != nil {
-			return nil
-		}
 	}
 	if reply.Rcode == dns.RcodeNameError && s.state.Load().single(upstream.Question[0].Name) {
 		// The name exists, here. Whoever asks for A and AAAA must not be told that it does not.

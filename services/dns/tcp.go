@@ -30,7 +30,7 @@ func (r *server) serveTCP(ctx context.Context, sock *socket.Socket) error {
 	}
 	var ended []<-chan struct{}
 	for _, l := range ls {
-		ended = append(ended, r.host.Guard.Loop(ctx, "dns accept "+sock.Key.String(), func(context.Context) error { return r.accept(l) }))
+		ended = append(ended, r.loop(ctx, "dns accept "+sock.Key.String(), func(context.Context) error { return r.accept(l) }))
 	}
 	<-ctx.Done()
 	for i, l := range ls {
@@ -49,7 +49,7 @@ func (r *server) accept(l *net.TCPListener) error {
 		if err != nil {
 			return fmt.Errorf("dns: accept: %w", err)
 		}
-		st := newStream(r.Service, conn)
+		st := newStream(r, conn)
 		if !r.streams.add(st) {
 			_ = conn.Close()
 			r.streams.count.dropped.Add(1)
@@ -108,8 +108,9 @@ func (s *streams) remove(st *stream) {
 	}
 }
 
-// stop lets every connection answer what it has read, for a moment, and closes it.
-func (s *streams) stop() {
+// stop lets every connection answer what it has read, for a moment, and closes
+// it. Then abandon gives up what the forwarders have not answered.
+func (s *streams) stop(abandon func()) {
 	s.mu.Lock()
 	s.stopping = true
 	if len(s.open) == 0 {
@@ -127,14 +128,15 @@ func (s *streams) stop() {
 			_ = st.conn.Close()
 		}
 		s.mu.Unlock()
-		<-s.empty
 	}
+	abandon()
+	<-s.empty
 	s.service.tally.close(s.count)
 }
 
 // stream is one TCP connection.
 type stream struct {
-	*Service
+	*server
 	conn    *net.TCPConn
 	peer    netip.AddrPort
 	idle    time.Duration // allowed without a complete query
@@ -145,9 +147,9 @@ type stream struct {
 	stopped bool
 }
 
-func newStream(s *Service, conn *net.TCPConn) *stream {
+func newStream(s *server, conn *net.TCPConn) *stream {
 	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	return &stream{Service: s, conn: conn, peer: netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()), idle: idleTimeout}
+	return &stream{server: s, conn: conn, peer: netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()), idle: idleTimeout}
 }
 
 // stop ends reading.
@@ -254,7 +256,7 @@ var replies = sync.Pool{New: func() any {
 func (t *stream) askLater(msg, base []byte, target string, c wire.Client) bool {
 	q := newQuestion(msg, base, target, c, net.TCPAddrFromAddrPort(t.peer), c.MaxReply())
 	t.pending.Add(1)
-	if t.later(q, t.pending.Done, func(reply []byte) {
+	if t.later(t.questions, q, t.pending.Done, func(reply []byte) {
 		framed := binary.BigEndian.AppendUint16(make([]byte, 0, frameLen+len(reply)), uint16(len(reply)))
 		if t.write(append(framed, reply...)) != nil {
 			t.count.failed.Add(1)

@@ -147,8 +147,8 @@ func TestConnectionsAreBoundedPerClient(t *testing.T) {
 func TestIdleConnectionEnds(t *testing.T) {
 	r := newRig(t)
 	r.apply(r.plan())
-	client, server := tcpPair(t)
-	st := newStream(r.Service, server)
+	client, conn := tcpPair(t)
+	st := newStream(&server{Service: r.Service, questions: t.Context()}, conn)
 	st.count, st.idle = &counters{}, 300*time.Millisecond
 	ended := make(chan struct{})
 	go func() { defer close(ended); st.serve() }()

@@ -23,7 +23,7 @@ const (
 
 // udpReader serves one shard of a UDP socket.
 type udpReader struct {
-	*Service
+	*server
 	conn    *net.UDPConn
 	raw     syscall.RawConn
 	count   *counters
@@ -49,12 +49,12 @@ func (r *server) serveUDP(ctx context.Context, sock *socket.Socket) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	for _, conn := range conns {
-		u := &udpReader{Service: r.Service, conn: conn, count: r.tally.open()}
+		u := &udpReader{server: r, conn: conn, count: r.tally.open()}
 		if u.raw, err = conn.SyscallConn(); err != nil {
 			return fmt.Errorf("dns: %s: %w", sock.Key, err)
 		}
 		shards = append(shards, u)
-		ended = append(ended, r.host.Guard.Loop(ctx, "dns reader "+sock.Key.String(), u.read))
+		ended = append(ended, r.loop(ctx, "dns reader "+sock.Key.String(), u.read))
 	}
 	<-ctx.Done()
 	return nil
@@ -126,7 +126,7 @@ func (u *udpReader) turn(batch *mmsg.Batch, n int, q *wire.Query) {
 func (u *udpReader) askLater(msg, base []byte, target string, c wire.Client, peer netip.AddrPort, q *wire.Query, count *turnCount) {
 	ask := newQuestion(msg, base, target, c, net.UDPAddrFromAddrPort(peer), q.Limit())
 	u.pending.Add(1)
-	if u.later(ask, u.pending.Done, func(reply []byte) {
+	if u.later(u.questions, ask, u.pending.Done, func(reply []byte) {
 		if _, err := u.conn.WriteToUDPAddrPort(reply, peer); err != nil {
 			u.count.failed.Add(1)
 		}

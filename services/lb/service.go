@@ -36,7 +36,7 @@ type Service struct {
 	mu        sync.Mutex
 	table     *table.Table
 	listeners map[netip.AddrPort]*listener
-	serving   context.Context // while Serve runs, else nil
+	serving   context.Context // of Serve while it runs, else nil: Commit starts what is to end with it
 	enabled   bool
 }
 

@@ -82,7 +82,7 @@ func (p *packer) record(rr dns.RR) {
 
 // data appends the data of rr as the library packs it.
 func (p *packer) data(rr dns.RR) {
-	buf := make([]byte, dns.MaxMsgSize)
+	buf := make([]byte, dns.Len(rr)+1)
 	end, err := dns.PackRR(rr, buf, 0, nil, false)
 	if err != nil {
 		p.err = fmt.Errorf("pack %q: %w", rr, err)

@@ -16,7 +16,6 @@ const maxSet = 100
 type owner struct {
 	name  string
 	zone  *authority
-	soa   *dns.SOA
 	types []uint16 // in the order of the plan
 	sets  map[uint16][]dns.RR
 }

@@ -49,8 +49,8 @@ func NewMonitor(g *guard.Group, changed func(Change)) *Monitor {
 	return &Monitor{guard: g, changed: changed, probe: Probe, checkers: map[*table.Server]*checker{}}
 }
 
-// Apply makes the monitor probe the servers of t, and no others, until ctx
-// ends. Servers that were probed before go on where they were.
+// Apply makes the monitor probe the servers of t, and no others, until
+// Stop or the end of ctx. Servers that were probed before go on where they were.
 func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -63,7 +63,7 @@ func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
 			}
 			keep[member.Server] = true
 			set := &settings{g, *member}
-			if c := m.checkers[member.Server]; c != nil && c.ctx.Err() == nil {
+			if c := m.checkers[member.Server]; c != nil {
 				c.settings.Store(set)
 				continue
 			}
@@ -90,7 +90,7 @@ func (m *Monitor) Stop() {
 
 func (m *Monitor) begin(ctx context.Context, set *settings) {
 	c := &checker{monitor: m, kick: make(chan struct{}, 1)}
-	c.ctx, c.cancel = context.WithCancel(ctx)
+	ctx, c.cancel = context.WithCancel(ctx)
 	st, _ := set.member.State()
 	c.health.state = st
 	if st == table.Retired {
@@ -98,7 +98,7 @@ func (m *Monitor) begin(ctx context.Context, set *settings) {
 	}
 	c.settings.Store(set)
 	m.checkers[set.member.Server] = c
-	m.guard.Loop(c.ctx, "lb check "+set.group.Name+"/"+set.member.Name, c.run)
+	m.guard.Loop(ctx, "lb check "+set.group.Name+"/"+set.member.Name, c.run)
 }
 
 // kickOthers makes the other servers of a group be probed now.
@@ -123,7 +123,6 @@ type settings struct {
 
 type checker struct {
 	monitor  *Monitor
-	ctx      context.Context // ends with the checker: the monitor asks whether it runs
 	cancel   context.CancelFunc
 	kick     chan struct{}
 	settings atomic.Pointer[settings]
