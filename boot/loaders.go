@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"helperd/plan"
@@ -92,36 +93,36 @@ var loaders = []known{
 }
 
 // FindLoaders gives the path of each boot loader that this machine has. Files
-// under their own name in dirs come before those of packages.
+// under their own name in dirs, such as the user's TFTP root, come before those
+// of packages; an empty name is no folder.
 func FindLoaders(dirs ...string) map[plan.Loader]string { return find(os.DirFS("/"), dirs...) }
 
 // find looks in fsys, whose root stands for /.
 func find(fsys fs.FS, dirs ...string) map[plan.Loader]string {
 	found := map[plan.Loader]string{}
 	for _, k := range loaders {
-		var patterns []string
+		var candidates []string
 		for _, d := range dirs {
-			patterns = append(patterns, path.Join(strings.TrimPrefix(d, "/"), string(k.loader)))
+			if d != "" {
+				candidates = append(candidates, path.Join(strings.TrimLeft(d, "/"), string(k.loader)))
+			}
 		}
-		if file := first(fsys, append(patterns, k.paths...)); file != "" {
-			found[k.loader] = "/" + file
+		for _, p := range k.paths {
+			files, _ := fs.Glob(fsys, p) // fails for a malformed pattern only; these are constants
+			candidates = append(candidates, files...)
+		}
+		if i := slices.IndexFunc(candidates, func(f string) bool { return isFile(fsys, f) }); i >= 0 {
+			found[k.loader] = "/" + candidates[i]
 		}
 	}
 	return found
 }
 
-// first gives the first file that a pattern matches. A file that cannot be
+// isFile reports whether there is something to send. A file that cannot be
 // looked at, as on an EFI system partition without root, is not there.
-func first(fsys fs.FS, patterns []string) string {
-	for _, p := range patterns {
-		files, _ := fs.Glob(fsys, p) // the patterns are constants
-		for _, f := range files {
-			if st, err := fs.Stat(fsys, f); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
-				return f
-			}
-		}
-	}
-	return ""
+func isFile(fsys fs.FS, name string) bool {
+	st, err := fs.Stat(fsys, name)
+	return err == nil && st.Mode().IsRegular() && st.Size() > 0
 }
 
 // MissingLoaders are those that Facts must name: not in found, or not complete.

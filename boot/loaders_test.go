@@ -58,6 +58,12 @@ func TestFindLoaders(t *testing.T) {
 			[]string{"/srv/loaders"},
 			map[plan.Loader]string{plan.SNPOnly64: "/srv/loaders/snponly.efi"},
 		},
+		{"an empty folder is none", tree("snponly.efi"), []string{""}, map[plan.Loader]string{}},
+		{
+			"a folder is no pattern", tree("srv/[a]/snponly.efi"),
+			[]string{"/srv/[a]"},
+			map[plan.Loader]string{plan.SNPOnly64: "/srv/[a]/snponly.efi"},
+		},
 		{"an empty file is none", empty, nil, map[plan.Loader]string{plan.Undionly: "/usr/lib/ipxe/undionly.kpxe"}},
 		{"a folder is none", tree("usr/lib/ipxe/undionly.kpxe/file"), nil, map[plan.Loader]string{}},
 	}

@@ -36,7 +36,9 @@ type Options struct {
 func IPXE(n *plan.Node, o Options) []byte { return render("ipxe", n, o) }
 
 // GRUB is the GRUB configuration of n, which must have a Boot. Paths are without
-// a device, so GRUB loads from where it was loaded itself.
+// a device, so GRUB loads from where it was loaded itself. Kernel and initramfs
+// are tried again one by one: a kernel that is loaded anew after its initramfs
+// failed does not start (seen with Debian's signed GRUB 2.06).
 func GRUB(n *plan.Node, o Options) []byte { return render("grub", n, o) }
 
 // PXELINUX is the PXELINUX configuration of n, which must have a Boot.

@@ -15,7 +15,7 @@ func (a *app) checkCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say all that is wrong with a configuration file; needs no root, no network and no daemon",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArg("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			_, err := loadPlan(args[0], c.ErrOrStderr())
 			return err

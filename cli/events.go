@@ -1,14 +1,16 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"helperd/api"
 	"helperd/timeline"
 )
 
@@ -18,46 +20,23 @@ func (a *app) eventsCmd() *cobra.Command {
 	c := a.talks(&cobra.Command{
 		Use:   "events",
 		Short: "Show what happened, oldest first: leases, files, boot scripts, ignition, balancer",
-		Args:  cobra.NoArgs,
+		Long: "events shows what happened, oldest first. An exclamation mark stands before what needs\n" +
+			"attention. With -f it goes on until Ctrl-C; -f -o json prints one object a line.",
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			w := c.OutOrStdout()
-			wanted := func(e *timeline.Event) bool {
-				return node == "" || e.Node == node || strings.HasPrefix(e.Node, node+".")
-			}
 			if follow {
-				err := a.client().Follow(c.Context(), 0, func(e timeline.Event) error {
-					if !wanted(&e) {
-						return nil
-					}
-					if a.output == "json" {
-						return json.NewEncoder(w).Encode(e)
-					}
-					return eventLine(w, &e)
-				})
-				if c.Context().Err() != nil {
-					return nil // interrupted by the person who watches
-				}
-				return errors.Join(err, errors.New("the daemon ended"))
+				return a.follow(c.Context(), c.OutOrStdout(), node)
 			}
 			events, err := a.client().Events(c.Context(), 0)
 			if err != nil {
 				return err
 			}
-			kept := []timeline.Event{}
-			for i := range events {
-				if wanted(&events[i]) {
-					kept = append(kept, events[i])
+			events = slices.DeleteFunc(events, func(e timeline.Event) bool { return !isOf(&e, node) })
+			return a.show(c.OutOrStdout(), events, func(t *table) {
+				for i := range events {
+					t.line("%s", eventLine(&events[i]))
 				}
-			}
-			if a.output == "json" {
-				return a.show(w, kept, nil)
-			}
-			for i := range kept {
-				if err := eventLine(w, &kept[i]); err != nil {
-					return err
-				}
-			}
-			return nil
+			})
 		},
 	})
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on as events happen")
@@ -65,17 +44,51 @@ func (a *app) eventsCmd() *cobra.Command {
 	return c
 }
 
-// eventLine prints one event: time, node or address, kind and facts.
-func eventLine(w io.Writer, e *timeline.Event) error {
-	who := e.Node
+// isOf reports whether the event is of the node, whose name may be short; every event is of no name.
+func isOf(e *timeline.Event, node string) bool {
+	return node == "" || e.Node == node || strings.HasPrefix(e.Node, node+".")
+}
+
+// follow prints events until ctx ends, which is no error: the person who watches has seen enough.
+func (a *app) follow(ctx context.Context, w io.Writer, node string) error {
+	err := a.client().Follow(ctx, 0, func(e timeline.Event) error {
+		if !isOf(&e, node) {
+			return nil
+		}
+		switch a.output {
+		case asJSON:
+			return jsonEncoder(w).Encode(e)
+		case asYAML:
+			return writeYAML(w, []timeline.Event{e}) // lists one after the other are one list
+		}
+		_, err := fmt.Fprintln(w, printable(eventLine(&e)))
+		return err
+	})
 	switch {
-	case who != "":
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, api.ErrUnreachable), errors.Is(err, api.ErrRefused):
+		return err
+	case err != nil:
+		return &ExitError{exitUnreachable, fmt.Errorf("the daemon has ended, or the connection to it: %w", err)}
+	}
+	return &ExitError{exitUnreachable, errors.New("the daemon has ended")}
+}
+
+// eventLine is one event: time, node or address, kind and facts.
+func eventLine(e *timeline.Event) string {
+	mark := " "
+	if e.Trouble() {
+		mark = "!"
+	}
+	who := "-"
+	switch {
+	case e.Node != "":
+		who = e.Node
 	case !e.MAC.IsZero():
 		who = e.MAC.String()
 	case e.Addr.IsValid():
 		who = e.Addr.String()
-	default:
-		who = "-"
 	}
 	var facts []string
 	if e.File != "" {
@@ -83,9 +96,9 @@ func eventLine(w io.Writer, e *timeline.Event) error {
 	}
 	switch {
 	case e.Total > 0 && e.Bytes < e.Total:
-		facts = append(facts, fmt.Sprintf("%d of %d bytes (%d %%)", e.Bytes, e.Total, e.Bytes*100/e.Total))
+		facts = append(facts, fmt.Sprintf("%d %% of %s", e.Bytes*100/e.Total, size(e.Total)))
 	case e.Bytes > 0:
-		facts = append(facts, fmt.Sprintf("%d bytes", e.Bytes))
+		facts = append(facts, size(e.Bytes))
 	}
 	if e.Addr.IsValid() && who != e.Addr.String() {
 		facts = append(facts, e.Addr.String())
@@ -96,6 +109,6 @@ func eventLine(w io.Writer, e *timeline.Event) error {
 	if e.Repeated > 0 {
 		facts = append(facts, fmt.Sprintf("(and %d times more)", e.Repeated))
 	}
-	_, err := fmt.Fprintf(w, "%s  %-32s  %-16s  %s\n", e.Time.Local().Format("15:04:05.000"), who, e.Kind, strings.Join(facts, "  "))
-	return err
+	line := fmt.Sprintf("%s %s %-32s  %-16s  %s", e.Time.Local().Format("Jan _2 15:04:05.000"), mark, who, e.Kind, strings.Join(facts, "  "))
+	return strings.TrimRight(line, " ")
 }

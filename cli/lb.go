@@ -15,7 +15,7 @@ func (a *app) lbCmd() *cobra.Command {
 	return a.talks(&cobra.Command{
 		Use:   "lb",
 		Short: "Show the balancer: frontends, backends and the state of every server",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			raw, err := a.client().Balancer(c.Context())
 			if err != nil {
@@ -30,29 +30,36 @@ func (a *app) lbCmd() *cobra.Command {
 	})
 }
 
+// balancerRows writes two tables. OPEN, TOTAL and REFUSED count connections.
 func balancerRows(t *table, o *lb.Overview) {
-	t.row("FRONTEND", "LISTENS ON", "BACKEND", "ACTIVE", "TOTAL", "REFUSED")
+	t.line("%d of at most %d connections are open", o.Active, o.MaxConnections)
+	t.line("")
+	t.row("FRONTEND", "LISTENS ON", "BACKEND", "OPEN", "TOTAL", "REFUSED")
 	for _, f := range o.Frontends {
 		t.row(f.Name, addresses(f.Listen), f.Backend, f.Active, f.Total, f.Refused)
 	}
-	t.row(" ")
-	t.row("BACKEND", "SERVER", "ADDRESS", "STATE", "SINCE", "LAST CHECK", "ACTIVE", "TOTAL")
+	t.line("")
+	t.row("BACKEND", "SERVER", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "LAST CHECK")
 	for _, b := range o.Backends {
-		for _, s := range b.Servers {
-			state := s.State
-			if s.Backup {
-				state += ", backup"
-			}
-			if s.Fallback {
-				state += ", fallback"
-			}
-			check := ""
-			if s.Last != nil {
-				check = s.Last.Detail
-			}
-			t.row(b.Name, s.Name, s.Address, state, ago(s.Since), check, s.Active, s.Total)
+		for i := range b.Servers {
+			serverRow(t, b.Name, &b.Servers[i])
 		}
 	}
+}
+
+func serverRow(t *table, backend string, s *lb.ServerStatus) {
+	state := s.State
+	if s.Backup {
+		state += ", backup"
+	}
+	if s.Fallback {
+		state += ", used as no server is up"
+	}
+	check := ""
+	if s.Last != nil {
+		check = fmt.Sprintf("%s, %s", s.Last.Detail, ago(s.Last.At))
+	}
+	t.row(backend, s.Name, s.Address, state, ago(s.Since), s.Active, s.Total, s.Failed, check)
 }
 
 func addresses(list []netip.AddrPort) string {

@@ -1,44 +1,66 @@
 package cli
 
 import (
+	"cmp"
+	"net/netip"
+	"slices"
+
 	"github.com/spf13/cobra"
+
+	"helperd/api"
 )
 
 func (a *app) nodesCmd() *cobra.Command {
 	c := a.talks(&cobra.Command{
 		Use:   "nodes",
 		Short: "Show every node: how far its boot is, since when, and why it is stuck",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			rows, err := a.client().Nodes(c.Context())
 			if err != nil {
 				return err
 			}
-			return a.show(c.OutOrStdout(), rows, func(t *table) {
-				t.row("NODE", "ROLE", "ADDRESS", "STAGE", "SINCE", "BOOT", "SEEN", "HINT")
-				for _, n := range rows {
-					stage := string(n.Story.Stage)
-					if n.Story.Progress != "" {
-						stage = n.Story.Progress
-					}
-					t.row(n.FQDN, n.Role, n.IP, stage, ago(n.Story.Since), n.Boot.Phase, ago(n.Story.Last), n.Story.Hint)
-				}
-			})
+			return a.show(c.OutOrStdout(), rows, func(t *table) { nodeRows(t, rows) })
 		},
 	})
 	c.AddCommand(a.reinstallCmd())
 	return c
 }
 
+// nodeRows writes the hints below the table: each is a sentence.
+func nodeRows(t *table, rows []api.Node) {
+	t.row("NODE", "ROLE", "ADDRESS", "STAGE", "REACHED", "LAST SEEN", "INSTALLATION")
+	for i := range rows {
+		n := &rows[i]
+		stage := cmp.Or(n.Story.Progress, string(n.Story.Stage))
+		t.row(n.FQDN, n.Role, address(n.IP, n.IP6), stage, ago(n.Story.Since), ago(n.Story.Last), n.Boot.Phase)
+	}
+	stuck := slices.DeleteFunc(slices.Clone(rows), func(n api.Node) bool { return n.Story.Hint == "" })
+	for i := range stuck {
+		if i == 0 {
+			t.line("")
+		}
+		t.line("%s: %s", stuck[i].FQDN, stuck[i].Story.Hint)
+	}
+}
+
+// address is the first that there is.
+func address(all ...netip.Addr) string {
+	for _, a := range all {
+		if a.IsValid() {
+			return a.String()
+		}
+	}
+	return ""
+}
+
 func (a *app) reinstallCmd() *cobra.Command {
-	c := &cobra.Command{
+	return a.asks(&cobra.Command{
 		Use:   "reinstall NAME",
 		Short: "Let the next network boot of a node install it again",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArg("NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.client().Reinstall(c.Context(), args[0])
 		},
-	}
-	c.Flags().StringVar(&a.socket, "socket", defaultSocket, "admin socket of the daemon")
-	return c
+	})
 }

@@ -4,24 +4,64 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
-// show prints v as JSON, or the table that rows writes.
+// format is how a command prints what it found; it is the value of -o.
+type format string
+
+const (
+	asTable format = "table"
+	asJSON  format = "json"
+	asYAML  format = "yaml"
+)
+
+// String implements pflag.Value.
+func (f *format) String() string { return string(*f) }
+
+// Type implements pflag.Value; it stands for the value in a help text.
+func (f *format) Type() string { return "format" }
+
+// Set implements pflag.Value.
+func (f *format) Set(s string) error {
+	if !slices.Contains([]format{asTable, asJSON, asYAML}, format(s)) {
+		return fmt.Errorf("write %s, %s or %s", asTable, asJSON, asYAML)
+	}
+	*f = format(s)
+	return nil
+}
+
+// show prints v as JSON or YAML, or the table that rows writes.
 func (a *app) show(w io.Writer, v any, rows func(*table)) error {
-	if a.output == "json" {
-		enc := json.NewEncoder(w)
+	switch a.output {
+	case asJSON:
+		enc := jsonEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
+	case asYAML:
+		return writeYAML(w, v)
 	}
-	t := &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
+	t := &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0), w}
 	rows(t)
 	return t.w.Flush()
 }
 
+// jsonEncoder leaves < and > as they are: the reader is a shell, not a browser.
+func jsonEncoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc
+}
+
 // table aligns columns.
-type table struct{ w *tabwriter.Writer }
+type table struct {
+	w   *tabwriter.Writer
+	out io.Writer
+}
 
 // row adds a line; empty cells become a dash.
 func (t *table) row(cells ...any) {
@@ -29,7 +69,7 @@ func (t *table) row(cells ...any) {
 		if i > 0 {
 			_, _ = io.WriteString(t.w, "\t")
 		}
-		text := fmt.Sprint(c)
+		text := printable(fmt.Sprint(c))
 		if text == "" {
 			text = "-"
 		}
@@ -38,10 +78,62 @@ func (t *table) row(cells ...any) {
 	_, _ = io.WriteString(t.w, "\n")
 }
 
-// ago is how long ago t was, short.
+// more adds a line that goes on with the last cell of the row before.
+func (t *table) more(columns int, last string) {
+	_, _ = io.WriteString(t.w, strings.Repeat("\t", columns-1)+printable(last)+"\n")
+}
+
+// line adds a line that is not aligned.
+func (t *table) line(format string, args ...any) {
+	_ = t.w.Flush()
+	_, _ = io.WriteString(t.out, printable(fmt.Sprintf(format, args...))+"\n")
+}
+
+// printable keeps what a machine on the network sent, such as its host name,
+// from moving the cursor of the terminal that shows it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}
+
+// ago is how long ago t was, short; empty: never.
 func ago(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return time.Since(t).Round(time.Second).String()
+	return span(time.Since(t)) + " ago"
+}
+
+// span is a time in its two largest units: 45s, 3m20s, 2h5m, 1d2h.
+func span(d time.Duration) string {
+	d = max(d, 0).Truncate(time.Second)
+	for _, u := range []struct {
+		unit, part         time.Duration
+		unitName, partName string
+	}{
+		{24 * time.Hour, time.Hour, "d", "h"},
+		{time.Hour, time.Minute, "h", "m"},
+		{time.Minute, time.Second, "m", "s"},
+	} {
+		if d >= u.unit {
+			return fmt.Sprintf("%d%s%d%s", d/u.unit, u.unitName, d%u.unit/u.part, u.partName)
+		}
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+// size is a number of bytes in the largest unit that leaves at least one of it.
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, units := float64(n)/1024, []string{"KiB", "MiB", "GiB", "TiB"}
+	for len(units) > 1 && v >= 1024 {
+		v, units = v/1024, units[1:]
+	}
+	return fmt.Sprintf("%.1f %s", v, units[0])
 }

@@ -3,130 +3,137 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"helperd/api"
 )
 
-// Exit codes that scripts rely on.
-const (
-	exitError       = 1
-	exitUsage       = 2
-	exitInvalid     = 3 // configuration invalid
-	exitUnreachable = 4 // daemon not reachable
-	exitRefused     = 5
-	exitDegraded    = 6
-	exitPreflight   = 8
-)
-
-// ExitError ends the program with Code. A nil Err prints nothing: all is said.
-type ExitError struct {
-	Code int
-	Err  error
-}
-
-func (e *ExitError) Error() string {
-	if e.Err == nil {
-		return ""
-	}
-	return e.Err.Error()
-}
-
-func (e *ExitError) Unwrap() error { return e.Err }
-
 // app is what all commands share.
 type app struct {
 	version string
 	socket  string
-	output  string // table or json
+	output  format
 }
 
 func (a *app) client() *api.Client { return api.NewClient(a.socket) }
 
 // Main runs the command line and gives the exit code.
 func Main(ctx context.Context, version string, args []string, stdout, stderr io.Writer) int {
+	root := newRoot(version)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return exitCode(root.ExecuteContext(ctx), stderr)
+}
+
+func newRoot(version string) *cobra.Command {
 	a := &app{version: version}
 	root := &cobra.Command{
 		Use:   "helperd",
 		Short: "A complete helper node for installing OpenShift, in one process",
 		Long: "helperd serves DNS, DHCP, TFTP, HTTP and the load balancer that an OpenShift\n" +
 			"installation on bare metal or VMs needs, from one file: /etc/helper.yaml.",
+		Version:       version,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: noArgs,
 	}
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{exitUsage, err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError("%w; %s", err, seeHelp(c)) })
 	root.AddCommand(a.runCmd(), a.checkCmd(), a.planCmd(), a.statusCmd(), a.nodesCmd(), a.leasesCmd(), a.eventsCmd(),
 		a.lbCmd(), a.schemaCmd(), a.versionCmd(), newDemoCmd(), newPreflightCmd())
-	for _, c := range root.Commands() {
-		usageErrors(c)
-	}
-	return exitCode(root.ExecuteContext(ctx), stderr)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	strict(root)
+	return root
 }
 
-// usageErrors makes wrong arguments end with the usage exit code.
-func usageErrors(c *cobra.Command) {
-	if check := c.Args; check != nil {
+// strict makes wrong arguments of c and all below it end with the usage exit
+// code. Cobra shows the help of a command that only has others below it and
+// does not look at its arguments.
+func strict(c *cobra.Command) {
+	if !c.Runnable() {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	switch {
+	case c.Name() == "help" && c.Parent() == c.Root():
+		c.Args = helpArgs
+	case c.Args != nil:
+		check := c.Args
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return &ExitError{exitUsage, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+				return usageError("%w; %s", err, seeHelp(c))
 			}
 			return nil
 		}
 	}
 	for _, sub := range c.Commands() {
-		usageErrors(sub)
+		strict(sub)
 	}
 }
 
-func exitCode(err error, stderr io.Writer) int {
-	if err == nil {
-		return 0
-	}
-	if text := err.Error(); text != "" {
-		_, _ = fmt.Fprintln(stderr, text)
-	}
-	var exit *ExitError
+// noArgs is for commands without arguments, and for those that only have commands below them.
+func noArgs(c *cobra.Command, args []string) error {
 	switch {
-	case errors.As(err, &exit):
-		return exit.Code
-	case errors.Is(err, api.ErrUnreachable):
-		return exitUnreachable
-	case errors.Is(err, api.ErrRefused):
-		return exitRefused
-	case isUnknownCommand(err):
-		return exitUsage
+	case len(args) == 0:
+		return nil
+	case !c.HasSubCommands():
+		return fmt.Errorf("%q is one argument too many", args[0])
 	}
-	return exitError
+	return unknownCommand(c, args[0])
 }
 
-// isUnknownCommand tells cobra's untyped error for a command that does not exist.
-func isUnknownCommand(err error) bool {
-	return len(err.Error()) > 15 && err.Error()[:15] == "unknown command"
+func unknownCommand(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("%s has no command %q; did you mean %s?", c.CommandPath(), name, strings.Join(near, " or "))
+	}
+	return fmt.Errorf("%s has no command %q", c.CommandPath(), name)
 }
 
-// talks gives c the flags of commands that talk to the daemon.
+// oneArg is for commands that take just one thing, such as FILE.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return fmt.Errorf("%s is missing", what)
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("one %s is expected, and %d are given", what, len(args))
+	}
+}
+
+func helpArgs(c *cobra.Command, args []string) error {
+	found, rest, err := c.Root().Find(args)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	if len(rest) > 0 {
+		return usageError("%w; %s", unknownCommand(found, rest[0]), seeHelp(found))
+	}
+	return nil
+}
+
+func seeHelp(c *cobra.Command) string { return fmt.Sprintf("see `%s --help`", c.CommandPath()) }
+
+// talks gives c the flags of commands that ask the daemon and show its answer.
 func (a *app) talks(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVar(&a.socket, "socket", defaultSocket, "admin socket of the daemon")
+	a.asks(c)
 	return a.prints(c)
 }
 
-// prints gives c the flag of commands that print a table or JSON.
+// asks gives c the flag of commands that ask the daemon.
+func (a *app) asks(c *cobra.Command) *cobra.Command {
+	c.Flags().StringVar(&a.socket, "socket", defaultSocket, "admin socket of the daemon")
+	return c
+}
+
+// prints gives c the flag of commands that print a table, JSON or YAML.
 func (a *app) prints(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVarP(&a.output, "output", "o", "table", "table or json")
-	run := c.RunE
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if a.output != "table" && a.output != "json" {
-			return &ExitError{exitUsage, fmt.Errorf("-o %s: write table or json", a.output)}
-		}
-		return run(c, args)
-	}
+	a.output = asTable
+	c.Flags().VarP(&a.output, "output", "o", "table, json or yaml")
 	return c
 }

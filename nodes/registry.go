@@ -61,8 +61,9 @@ type State struct {
 
 	RootfsDone   bool      `json:"rootfs_done,omitempty"`
 	IgnitionDone bool      `json:"ignition_done,omitempty"`
-	Decided      time.Time `json:"decided,omitzero"` // when a boot script was last handed out
-	Disk         bool      `json:"disk,omitempty"`   // what it said
+	Decided      time.Time `json:"decided,omitzero"`     // when a boot script was last asked for
+	DecidedIn    Phase     `json:"decided_in,omitempty"` // the phase that the decision led to
+	Disk         bool      `json:"disk,omitempty"`       // what it said
 }
 
 type proof struct {
@@ -154,11 +155,11 @@ func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, now := r.get(n), r.now()
-	// Who fetched rootfs and ignition whole and asks again has booted anew, however soon.
-	if now.Sub(s.Decided) > settle || s.Decided.IsZero() || s.Disk && s.Phase == Armed || s.Phase == Written {
+	// Who asks again after the phase has changed has booted anew, however soon.
+	if now.Sub(s.Decided) > settle || s.DecidedIn != s.Phase {
 		r.decide(s, n)
 	}
-	s.Decided = now
+	s.Decided, s.DecidedIn = now, s.Phase
 	r.save(s)
 	if s.Disk || !proven {
 		return Script{Disk: s.Disk}

@@ -160,6 +160,20 @@ func TestOneBootAsksManyTimes(t *testing.T) {
 	}
 }
 
+// A machine that is seen within seconds of its installation and boots again must not install again.
+func TestDecisionIsMadeAnewWhenThePhaseChanged(t *testing.T) {
+	g := newRig(t)
+	g.Acked(g.node.MACs[0], g.node.IP)
+	g.Boot(g.node, g.node.IP)
+	g.RootfsFetched(g.node)
+	g.IgnitionFetched(g.node)
+	g.Seen(g.node, "connected to 22623")
+	g.wait(time.Second)
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Error("an installed node was installed again")
+	}
+}
+
 func TestTokenOnlyForTheProvenAddress(t *testing.T) {
 	g := newRig(t)
 	if s := g.Boot(g.node, g.node.IP); s.Token != "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,39 +47,25 @@ func (l *logFile) String() string {
 	return l.buf.String()
 }
 
-var binary struct {
-	once sync.Once
-	path string
-	err  error
-}
-
-// Binary is the path of the helperd to test: HELPERD_BIN, or one that is built
-// once a test process.
-func Binary(t testing.TB) string {
-	t.Helper()
-	binary.once.Do(func() {
-		if binary.path = os.Getenv("HELPERD_BIN"); binary.path != "" {
-			binary.path, binary.err = filepath.Abs(binary.path)
-			return
-		}
-		dir, err := os.MkdirTemp("", "helperd-bin-")
-		if err != nil {
-			binary.err = err
-			return
-		}
-		binary.path = filepath.Join(dir, "helperd")
-		build := exec.Command("go", "build", "-trimpath", "-o", binary.path, "./cmd/helperd")
-		build.Dir = root(t)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			binary.err = errors.New("build helperd: " + string(out))
-		}
-	})
-	if binary.err != nil {
-		t.Fatal(binary.err)
+// binary gives the helperd to test, as bytes: HELPERD_BIN, or one that is
+// built once a test process.
+var binary = sync.OnceValues(func() ([]byte, error) {
+	if path := os.Getenv("HELPERD_BIN"); path != "" {
+		return os.ReadFile(path)
 	}
-	return binary.path
-}
+	dir, err := os.MkdirTemp("", "helperd-bin-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "helperd")
+	build := exec.Command("go", "build", "-trimpath", "-o", path, "helperd/cmd/helperd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build helperd: %w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+})
 
 // Start runs helperd in the helper's namespace as an unprivileged user and
 // waits until it serves the file. When the test fails its log is shown.
@@ -89,8 +76,9 @@ func (r *Rig) Start(t testing.TB) {
 	}
 	program := filepath.Join(r.Dir, "helperd") // a copy: the other folder may be closed to the user
 	if _, err := os.Stat(program); err != nil {
-		must(t, copyFile(program, Binary(t)))
-		must(t, os.Chmod(program, 0o755))
+		b, err := binary()
+		must(t, err)
+		must(t, os.WriteFile(program, b, 0o755))
 	}
 	id := strconv.Itoa(uid)
 	d := &daemon{log: &logFile{}, exit: make(chan error, 1)}
@@ -198,6 +186,22 @@ func (r *Rig) Leases(t testing.TB) []api.Lease {
 	var l []api.Lease
 	r.query(t, &l, "leases")
 	return l
+}
+
+// Apply changes the configuration file as an editor does and waits until the
+// daemon serves it. Many nodes that vanish at once make it wait for 5 s longer.
+func (r *Rig) Apply(t testing.TB, edit func(text string) string) api.Status {
+	t.Helper()
+	before := r.Status(t).Generation
+	r.Rewrite(t, edit)
+	var s api.Status
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if s = r.Status(t); s.Generation > before && s.Configuration.State == api.Applied {
+			return s
+		}
+	}
+	t.Fatalf("the changed file is not served within 20 s: %+v", s.Configuration)
+	return s
 }
 
 func (r *Rig) query(t testing.TB, v any, args ...string) {

@@ -19,6 +19,7 @@
 // The router forwards nothing: it answers DNS for example.org, as the
 // upstream of the file's forwarder, and holds the bridge.
 //
-// Environment: HELPERD_BIN names the binary to test; without it one is built.
+// Environment: HELPERD_BIN is the path of the binary to test, absolute;
+// without it one is built.
 // HELPERD_NO_SKIP=1 turns skips into failures.
 package rig
