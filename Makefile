@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e fuzz bench clean
+.PHONY: help build demo test check race e2e reload kill fuzz bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ race: ## run the unit tests with the race detector
 
 e2e: packages-test build ## boot virtual machines by BIOS and UEFI through the daemon (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 30m -v ./test/e2e
+
+reload: packages-test build ## reload 100 times under load of all services: nothing may be lost (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_RELOADS=100 $(GO) test -count=1 -timeout 20m -v ./test/reload
+
+kill: packages-test ## kill -9 the DHCP server 50 times under load: no acknowledged lease may be lost (root)
+	HELPERD_NO_SKIP=1 HELPERD_KILLS=50 $(GO) test -count=1 -timeout 20m -v -run Kill ./services/dhcp
 
 fuzz: ## fuzz every parser of network bytes, FUZZTIME each (default 1m)
 	@$(GO) list ./... | while read -r pkg; do \

@@ -156,6 +156,21 @@ func isSelector(sel *ast.SelectorExpr, pkg, name string) bool {
 	return ok && id.Name == pkg && sel.Sel.Name == name
 }
 
+// A test that is always skipped proves nothing: netns.SkipOrFail fails in CI.
+func TestNoSilentSkips(t *testing.T) {
+	for _, s := range sources(t, true) {
+		if strings.HasPrefix(filepath.ToSlash(s.path), "internal/netns/") || !strings.HasSuffix(s.path, "_test.go") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && (sel.Sel.Name == "Skip" || sel.Sel.Name == "Skipf" || sel.Sel.Name == "SkipNow") {
+				t.Errorf("%s: %s; use netns.SkipOrFail", s.set.Position(n.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
 // Every package says in its comment what it is.
 func TestPackagesAreDocumented(t *testing.T) {
 	documented := map[string]bool{}

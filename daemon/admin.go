@@ -1,13 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +22,9 @@ import (
 	"helperd/state"
 	"helperd/timeline"
 )
+
+// reloadTime is how long a client waits for the outcome of a reload.
+const reloadTime = 10 * time.Second
 
 // adminServer serves the API on the unix socket.
 type adminServer struct {
@@ -36,6 +41,9 @@ func (d *Daemon) listenAdmin() (*adminServer, error) {
 		_ = c.Close()
 		return nil, fmt.Errorf("another helperd answers on %s; stop that one, or give this one a path of its own with --socket", path)
 	}
+	if st, err := os.Lstat(path); err == nil && st.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("admin socket: %s is there and is no socket; move it away, or name another path with --socket", path)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("old admin socket: %w", err)
 	}
@@ -47,7 +55,10 @@ func (d *Daemon) listenAdmin() (*adminServer, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
-	return &adminServer{l, &http.Server{Handler: api.Handler(backend{d}), ReadHeaderTimeout: 10 * time.Second}}, nil
+	return &adminServer{l, &http.Server{
+		Handler: api.Handler(backend{d}), ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelError),
+	}}, nil
 }
 
 func (a *adminServer) serve() { _ = a.http.Serve(a.listener) } // ends with close
@@ -125,20 +136,19 @@ func (b backend) Events() *timeline.Timeline { return b.events }
 
 // Reload implements api.Backend.
 func (b backend) Reload() error {
-	before := b.view()
-	b.read()
-	for v := before; ; v = b.view() {
-		if v.considered != before.considered {
-			if len(v.status.Errors) > 0 {
-				return errors.New(strings.Join(v.status.Errors, "\n"))
-			}
-			return nil
-		}
-		select {
-		case <-v.changed:
-		case <-time.After(10 * time.Second):
-			return errors.New("the file was not read within 10 s")
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), reloadTime)
+	defer cancel()
+	reply := make(chan error, 1)
+	select {
+	case b.asked <- reply:
+	case <-ctx.Done():
+		return fmt.Errorf("the change before is still being applied after %s; the file is read when it is done", reloadTime)
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the file was read and is still being applied after %s; `helperd status` tells how it ends", reloadTime)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"helperd/internal/guard"
 	"helperd/internal/socket"
-	"helperd/internal/watch"
 	"helperd/nodes"
 	"helperd/services/lb"
 	"helperd/state"
@@ -49,8 +48,7 @@ type Daemon struct {
 	metrics  *prometheus.Registry
 	services []*service // in the order of Commit
 
-	watcher *watch.File
-	force   chan struct{} // makes the watcher read now
+	asked chan chan<- error // by people: read the file now and say what is wrong with it
 
 	mu  sync.Mutex
 	now view // what people see; guarded by mu
@@ -81,7 +79,7 @@ func newDaemon(opt Options) (*Daemon, error) {
 		return nil, err
 	}
 	opt.ConfigPath = path
-	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), force: make(chan struct{}, 1), metrics: prometheus.NewRegistry()}
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), asked: make(chan chan<- error), metrics: prometheus.NewRegistry()}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {
 		return nil, err

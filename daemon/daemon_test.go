@@ -48,6 +48,10 @@ type fake struct {
 	commits  int
 	discards int
 	panics   bool // in Prepare
+	panicsAt int  // in Commit of a plan with so many nodes
+
+	hangs     func(*plan.Plan) bool // for which plans Check waits in vain
+	preparing func()                // called in Prepare
 }
 
 func (f *fake) Name() string                    { return f.name }
@@ -58,15 +62,25 @@ func (f *fake) set(change func(*fake))          { f.mu.Lock(); defer f.mu.Unlock
 func (f *fake) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.preparing != nil {
+		f.preparing()
+	}
 	if f.panics {
 		panic("in prepare")
 	}
 	return &fakeChange{f, p}, f.refuse
 }
 
-func (f *fake) Check(context.Context) error {
+func (f *fake) Check(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if f.hangs != nil && f.hangs(f.served) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if f.broken != nil && f.broken(f.served) {
 		return errors.New("no answer")
 	}
@@ -78,7 +92,15 @@ type fakeChange struct {
 	p *plan.Plan
 }
 
-func (c *fakeChange) Commit()  { c.f.set(func(f *fake) { f.served = c.p; f.commits++ }) }
+func (c *fakeChange) Commit() {
+	c.f.set(func(f *fake) {
+		if f.panicsAt == len(c.p.Nodes) {
+			panic("in commit")
+		}
+		f.served = c.p
+		f.commits++
+	})
+}
 func (c *fakeChange) Discard() { c.f.set(func(f *fake) { f.discards++ }) }
 
 // house is a running daemon with two fakes.
@@ -111,7 +133,7 @@ func start(t *testing.T, dir, text string, prepare func(h *house)) *house {
 	wg.Go(func() { h.reloadUntil(ctx) })
 	h.stop = sync.OnceFunc(func() { cancel(); wg.Wait(); <-done; h.guard.Wait(); h.close() })
 	t.Cleanup(h.stop)
-	h.await(t, "the first look at the file", func(v view) bool { return v.considered > 0 })
+	h.await(t, "the first look at the file", func(v view) bool { return v.status.State != "" })
 	return h
 }
 
@@ -209,6 +231,7 @@ func TestOneRefusalDiscardsAll(t *testing.T) {
 }
 
 func TestSilenceAfterCommitGoesBack(t *testing.T) {
+	t.Parallel()
 	h := start(t, t.TempDir(), six, func(h *house) {
 		h.two.broken = func(p *plan.Plan) bool { return len(p.Nodes) == 6 }
 	})
@@ -223,6 +246,7 @@ func TestSilenceAfterCommitGoesBack(t *testing.T) {
 }
 
 func TestServiceThatNeverAnsweredDoesNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
 	h := start(t, t.TempDir(), six, func(h *house) { h.two.broken = func(*plan.Plan) bool { return true } })
 	h.write(t, six+oneMore)
 	h.await(t, "the new node", func(v view) bool { return v.generation == 2 && v.status.State == api.Applied })
@@ -260,6 +284,7 @@ func TestStartWithNothing(t *testing.T) {
 
 // A file that was cut off in the middle can be valid.
 func TestTruncatedFileWaits(t *testing.T) {
+	t.Parallel()
 	h := start(t, t.TempDir(), six, nil)
 	cut := six[:strings.Index(six, "      - {name: master-2")]
 	h.write(t, cut)

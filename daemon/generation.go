@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,17 +25,25 @@ type generation struct {
 	warnings []string
 }
 
-// compile validates b and derives its plan. The error has a line for each mistake.
-func (d *Daemon) compile(b []byte) (*generation, error) {
+// compile validates b and derives its plan. The error has a line for each
+// mistake. A panic on the way is an error too: no file may end the daemon.
+func (d *Daemon) compile(b []byte) (g *generation, err error) {
+	if bad := d.guard.Run("compile", func() { g, err = d.derive(b) }); bad != nil {
+		return nil, fmt.Errorf("%s: %w; this is a mistake in helperd: please report it with the file", d.opt.ConfigPath, bad)
+	}
+	return g, err
+}
+
+func (d *Daemon) derive(b []byte) (*generation, error) {
+	cfg, diags := config.Load(b)
+	if diags.HasErrors() {
+		return nil, d.mistakes(diags)
+	}
 	serial, err := d.store.NextSerial(time.Now())
 	if err != nil {
 		// A full disk must not keep a change from being applied: the clock alone still rises.
 		d.log.Error("zone serial not stored", "err", err)
 		serial = uint32(time.Now().Unix())
-	}
-	cfg, diags := config.Load(b)
-	if diags.HasErrors() {
-		return nil, d.mistakes(diags)
 	}
 	p, more := plan.Compile(cfg, plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders(cfg.TFTP.Root))})
 	diags = append(diags, more...).Sort()
@@ -63,18 +70,20 @@ func (d *Daemon) mistakes(diags config.Diagnostics) error {
 
 // apply makes g what is served, or leaves or brings back what is served now and says why.
 func (d *Daemon) apply(ctx context.Context, g *generation) error {
-	old := d.view().plan
-	if err := d.commit(ctx, g.plan); err != nil {
+	old, answered := d.view().plan, d.answering()
+	served, err := d.commit(ctx, g.plan)
+	if !served {
 		return err
 	}
-	silent := d.verify(ctx)
-	if len(silent) > 0 && old != nil && ctx.Err() == nil {
-		err := fmt.Errorf("%s answered before this change and not after it; the configuration before is served again", strings.Join(silent, ", "))
-		if back := d.commit(ctx, old); back != nil {
-			return errors.Join(err, fmt.Errorf("going back: %w", back))
+	if err == nil {
+		err = d.verify(ctx, answered)
+	}
+	if err != nil && old != nil && ctx.Err() == nil {
+		if _, back := d.commit(ctx, old); back != nil {
+			return errors.Join(err, fmt.Errorf("going back to the configuration before: %w", back))
 		}
-		d.verify(ctx)
-		return err
+		_ = d.verify(ctx, nil)
+		return errors.Join(err, errors.New("the configuration before is served again"))
 	}
 	changes := plan.Diff(old, g.plan)
 	d.mu.Lock()
@@ -105,74 +114,34 @@ func summary(changes []string) string {
 	return strings.Join(changes, "; ")
 }
 
-// commit takes every service to p, or none.
-func (d *Daemon) commit(ctx context.Context, p *plan.Plan) error {
-	var changes []services.Change
+// commit takes every service to p, or none: then nothing has changed. An error
+// although p is served names the services that panicked on the way.
+func (d *Daemon) commit(ctx context.Context, p *plan.Plan) (served bool, err error) {
+	changes := make([]services.Change, len(d.services))
 	var errs []error
-	for _, svc := range d.services {
-		var c services.Change
+	for i, svc := range d.services {
 		var err error
-		if bad := svc.group.Run("prepare", func() { c, err = svc.Prepare(ctx, p) }); bad != nil {
+		if bad := svc.group.Run("prepare", func() { changes[i], err = svc.Prepare(ctx, p) }); bad != nil {
 			err = bad
 		}
 		if err != nil {
+			changes[i] = nil
 			errs = append(errs, fmt.Errorf("%s: %w", svc.Name(), err))
-			continue
 		}
-		changes = append(changes, c)
 	}
 	if len(errs) > 0 {
-		for _, c := range changes {
-			c.Discard()
+		for i, svc := range d.services {
+			if changes[i] != nil {
+				_ = svc.group.Run("discard", changes[i].Discard) // a panic is reported by the group
+			}
 		}
-		return errors.Join(errs...)
+		return false, errors.Join(errs...)
 	}
 	d.events.Apply(p)
-	for _, c := range changes {
-		c.Commit()
-	}
-	return nil
-}
-
-// verify asks every service over the wire. It gives the names of those that
-// answered before and do not within two seconds. One that never answered is not waited for.
-func (d *Daemon) verify(ctx context.Context) (silent []string) {
-	deadline := time.Now().Add(2 * time.Second)
-	var waiting []*service
-	for _, svc := range d.services {
-		answered, patience := svc.answered.Load(), deadline
-		if !answered {
-			patience = time.Now().Add(100 * time.Millisecond)
-		}
-		if d.check(ctx, svc, patience) != nil && answered {
-			waiting = append(waiting, svc)
+	for i, svc := range d.services {
+		if bad := svc.group.Run("commit", changes[i].Commit); bad != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", svc.Name(), bad))
 		}
 	}
-	for len(waiting) > 0 && time.Now().Before(deadline) && ctx.Err() == nil {
-		time.Sleep(50 * time.Millisecond)
-		waiting = slices.DeleteFunc(waiting, func(svc *service) bool { return d.check(ctx, svc, deadline) == nil })
-	}
-	for _, svc := range waiting {
-		svc.answered.Store(false)
-		silent = append(silent, svc.Name())
-	}
-	return silent
-}
-
-// check asks one service and keeps the outcome.
-func (d *Daemon) check(ctx context.Context, svc *service, deadline time.Time) error {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	var err error
-	if bad := svc.group.Run("check", func() { err = svc.Check(ctx) }); bad != nil {
-		err = bad
-	}
-	if err != nil {
-		text := err.Error()
-		svc.lastError.Store(&text)
-		return err
-	}
-	svc.answered.Store(true)
-	svc.lastError.Store(nil)
-	return nil
+	return true, errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -40,7 +41,8 @@ func (d *Daemon) notifyStatus() {
 	d.notify("STATUS=" + line)
 }
 
-// watchdog tells systemd that the daemon lives, while the reload loop does.
+// watchdog tells systemd that the daemon lives. It does not ask the reload loop: a
+// service that hangs in Prepare, as on a dead file server, goes on serving what it has.
 func (d *Daemon) watchdog(ctx context.Context) error {
 	every, err := systemd.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
@@ -53,7 +55,9 @@ func (d *Daemon) watchdog(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			_ = d.view() // blocks if the daemon is stuck, and systemd starts it again
+			// These block if a lock that everybody needs is stuck, and systemd starts the daemon again.
+			_ = d.view()
+			_ = d.events.Since(math.MaxUint64)
 			d.notify("WATCHDOG=1")
 		}
 	}

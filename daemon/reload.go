@@ -19,56 +19,82 @@ const (
 	// shrinkWait is how long a file must stay as it is when much has vanished
 	// from it: a truncated file can be valid YAML.
 	shrinkWait = 5 * time.Second
-	// checkEvery is the time between questions to the services while nothing changes.
-	checkEvery = 10 * time.Second
+	// startAgain is the time between attempts to serve a first configuration.
+	startAgain = 5 * time.Second
 )
 
 // reloadUntil follows the file until ctx ends. It is the only goroutine that changes generations.
 func (d *Daemon) reloadUntil(ctx context.Context) {
-	var content watch.Content
-	d.watcher, content = watch.New(d.opt.ConfigPath, config.MaxSize, d.log)
+	watcher, content := watch.New(d.opt.ConfigPath, config.MaxSize, d.log)
 	contents := make(chan watch.Content)
 	d.guard.Loop(ctx, "watch", func(ctx context.Context) error {
-		return d.watcher.Run(ctx, d.force, func(c watch.Content) {
+		return watcher.Run(ctx, func(c watch.Content) {
 			select {
 			case contents <- c:
 			case <-ctx.Done():
 			}
 		})
 	})
-	d.start(ctx, content)
+	var due <-chan time.Time
+	held := d.start(ctx, content) // waits until due
+	if held != nil {
+		due = time.After(startAgain)
+	}
+	d.notifyStatus()
 	d.notify("READY=1")
 	d.guard.Loop(ctx, "watchdog", d.watchdog)
-
 	d.guard.Loop(ctx, "checks", d.checkAgainAndAgain)
 
-	var held *generation // waits for shrinkWait
-	var due <-chan time.Time
+	latest := content.Look
+	look := func(c watch.Content) {
+		if c.Look < latest {
+			return // read before, and delivered after, one that somebody asked for
+		}
+		latest = c.Look
+		d.notifyReloading()
+		if held, due = d.consider(ctx, c), nil; held != nil {
+			due = time.After(shrinkWait)
+		}
+		d.notifyStatus()
+		d.notify("READY=1")
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.opt.HUP:
-			d.read()
+			look(watcher.Look())
+		case reply := <-d.asked:
+			look(watcher.Look())
+			reply <- d.complaint()
 		case c := <-contents:
-			d.notifyReloading()
-			if held, due = d.consider(ctx, c), nil; held != nil {
-				due = time.After(shrinkWait)
-			}
-			d.notify("READY=1")
+			look(c)
 		case <-due:
-			d.take(ctx, held)
-			held, due = nil, nil
+			if d.take(ctx, held) || d.view().plan != nil {
+				held, due = nil, nil
+			} else {
+				due = time.After(startAgain)
+			}
+			d.notifyStatus()
 		}
-		d.notifyStatus()
 	}
 }
 
-// start applies the first configuration: the file, or the last good one if the file is broken.
-func (d *Daemon) start(ctx context.Context, c watch.Content) {
-	g, err := d.compileContent(c)
-	if err == nil && d.take(ctx, g) {
-		return
+// complaint says what is wrong with the file, as people see it.
+func (d *Daemon) complaint() error {
+	if lines := d.view().status.Errors; len(lines) > 0 {
+		return errors.New(strings.Join(lines, "\n"))
+	}
+	return nil
+}
+
+// start applies the first configuration: the file, or the last good one if the
+// file is broken. When nothing is served because the services cannot take the file, what keeps
+// them from it may pass: start returns the generation, to be tried again.
+func (d *Daemon) start(ctx context.Context, c watch.Content) (again *generation) {
+	again, err := d.compileContent(c)
+	if err == nil && d.take(ctx, again) {
+		return nil
 	}
 	if err != nil {
 		d.reject(fileState(c), err)
@@ -76,31 +102,18 @@ func (d *Daemon) start(ctx context.Context, c watch.Content) {
 	last, err := d.store.LastGood()
 	if err != nil || len(last) == 0 {
 		d.log.Error("nothing is served: there is no valid configuration yet", "file", d.opt.ConfigPath)
-		return
+		return again
 	}
-	if g, err = d.compile(last); err == nil {
+	g, err := d.compile(last)
+	if err == nil {
 		err = d.apply(ctx, g)
 	}
 	if err != nil {
 		d.log.Error("the last good configuration does not apply either", "err", err)
-		return
+		return again
 	}
 	d.log.Error("THE FILE IS BROKEN: THE LAST GOOD CONFIGURATION IS SERVED", "file", d.opt.ConfigPath)
-}
-
-// checkAgainAndAgain asks the services while nothing changes, so that status knows of one that fell silent.
-func (d *Daemon) checkAgainAndAgain(ctx context.Context) error {
-	for wait := time.Second; ; wait = checkEvery { // soon after the start, when all is up
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-		for _, svc := range d.services {
-			_ = d.check(ctx, svc, time.Now().Add(time.Second)) // the outcome is kept in svc
-		}
-		d.notifyStatus()
-	}
+	return nil
 }
 
 // consider looks at new content of the file. It returns a generation that must wait.
@@ -142,8 +155,9 @@ func (d *Daemon) accept(g *generation) {
 }
 
 func (d *Daemon) reject(s api.FileState, err error) {
-	d.log.Error("configuration not applied; what was served goes on", "file", d.opt.ConfigPath, "err", err)
-	d.events.Emit(timeline.Event{Kind: timeline.ConfigRejected, Detail: err.Error()})
+	text := summary(strings.Split(err.Error(), "\n")) // status and `helperd check` have it whole
+	d.log.Error("configuration not applied; what was served goes on", "file", d.opt.ConfigPath, "err", text)
+	d.events.Emit(timeline.Event{Kind: timeline.ConfigRejected, Detail: text})
 	d.setState(s, err)
 }
 
@@ -184,12 +198,4 @@ func vanished(old, next *plan.Plan) string {
 		return strings.Join(gone, ", ")
 	}
 	return ""
-}
-
-// read makes the watcher read the file now.
-func (d *Daemon) read() {
-	select {
-	case d.force <- struct{}{}:
-	default: // one is due already
-	}
 }

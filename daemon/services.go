@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,23 +62,27 @@ func (d *Daemon) panicked(svc *service, name, goroutine string, value any, stack
 // supervise runs Serve of every service until ctx ends and starts it again
 // within a second when it returns early. The channel is closed when all have ended.
 func (d *Daemon) supervise(ctx context.Context) <-chan struct{} {
-	sup := suture.New("helperd", suture.Spec{
-		// Never give up and never wait longer than a second.
-		FailureThreshold: 3, FailureDecay: 1, FailureBackoff: 800 * time.Millisecond, Timeout: drainFor,
-		EventHook: func(e suture.Event) {
-			d.log.LogAttrs(ctx, slog.LevelDebug, "supervisor", slog.String("event", e.String()))
-		},
-	})
+	var running sync.WaitGroup
 	for _, svc := range d.services {
+		// One each: suture's pause holds for all services of a supervisor, and every end prolongs it.
+		sup := suture.New(svc.Name(), suture.Spec{
+			FailureThreshold: 3, FailureDecay: 1, FailureBackoff: 800 * time.Millisecond, BackoffJitter: suture.NoJitter{}, Timeout: drainFor,
+			EventHook: func(e suture.Event) {
+				d.log.LogAttrs(ctx, slog.LevelDebug, "supervisor", slog.String("event", e.String()))
+			},
+		})
 		sup.Add(&supervised{svc})
+		running.Add(1)
+		d.guard.Go("supervisor "+svc.Name(), func() {
+			defer running.Done()
+			_ = sup.Serve(ctx) // ends with ctx, which is no error
+			svc.group.Wait()
+		})
 	}
 	done := make(chan struct{})
-	d.guard.Go("supervisor", func() {
+	d.guard.Go("supervisors", func() {
 		defer close(done)
-		_ = sup.Serve(ctx) // ends with ctx, which is no error
-		for _, svc := range d.services {
-			svc.group.Wait()
-		}
+		running.Wait()
 	})
 	return done
 }

@@ -13,16 +13,11 @@ type view struct {
 	plan       *plan.Plan // what is served; nil: nothing yet
 	generation uint64
 	status     api.Configuration
-	considered uint64        // counts looks at the file
-	changed    chan struct{} // closed and replaced with every look
 }
 
 func (d *Daemon) view() view {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.now.changed == nil {
-		d.now.changed = make(chan struct{})
-	}
 	return d.now
 }
 
@@ -33,10 +28,5 @@ func (d *Daemon) setState(s api.FileState, err error) {
 	d.now.status.State, d.now.status.Errors = s, nil
 	if err != nil {
 		d.now.status.Errors = slices.DeleteFunc(strings.Split(err.Error(), "\n"), func(l string) bool { return l == "" })
-	}
-	d.now.considered++
-	if d.now.changed != nil {
-		close(d.now.changed)
-		d.now.changed = nil
 	}
 }

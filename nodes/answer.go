@@ -18,17 +18,20 @@ func (r *Registry) Answer(p *plan.Plan, n *plan.Node, addr netip.Addr) Script {
 	return r.Peek(n)
 }
 
-// mayBe reports whether the machine at addr may be n: it has n's address, or
-// nobody knows better. Foreign DHCP servers give addresses that we do not know.
+// mayBe reports whether the machine at addr may be n: it has n's address, or it
+// is on a network of ours and nobody knows better. Foreign DHCP servers give addresses that we do not know.
 func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
 	if slices.Contains([]netip.Addr{n.IP, n.IP6}, addr) {
 		return true
 	}
-	if other := p.NodeByAddr(addr); other != nil || slices.Contains(p.Helper.Addresses(), addr) {
+	if p.NodeByAddr(addr) != nil || slices.Contains(p.Helper.Addresses(), addr) {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	if !slices.ContainsFunc(p.Networks, func(n plan.Network) bool { return n.Prefix.Contains(addr) }) {
+		return false
+	}
+	r.proofsMu.Lock()
+	defer r.proofsMu.Unlock()
 	elsewhere := false
 	for mac, seen := range r.proofs {
 		if r.now().Sub(seen.at) >= proofHolds {
@@ -57,7 +60,7 @@ func (r *Registry) Peek(n *plan.Node) Script {
 		return Script{Disk: true}
 	case DiskBoot:
 		failed := r.now().Sub(s.Since) < failedWithin && s.Retries < maxRetries
-		return Script{Disk: !failed || r.now().Sub(s.Decided) <= settle && s.Disk}
+		return Script{Disk: !failed || r.sameBoot(s) && s.Disk}
 	}
 	return Script{}
 }

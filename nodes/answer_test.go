@@ -24,6 +24,7 @@ func TestAnswer(t *testing.T) {
 		{"an address that nobody knows", nil, "10.0.0.99", true, false},
 		{"a browser, while the node is elsewhere", map[plan.MAC]string{{1}: "10.0.0.21"}, "10.0.0.99", false, false},
 		{"a machine that DHCP knows", map[plan.MAC]string{{9}: "10.0.0.99"}, "10.0.0.99", false, false},
+		{"from outside", nil, "10.9.0.99", false, false},
 		{"another node", nil, "10.0.0.22", false, false},
 		{"the helper", nil, "10.0.0.2", false, false},
 	}
@@ -31,8 +32,9 @@ func TestAnswer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			g := newRig(t)
 			p := &plan.Plan{
-				Helper: plan.Helper{Address: netip.MustParseAddr("10.0.0.2")},
-				Nodes:  []*plan.Node{g.node, {Name: "w1", FQDN: "w1.ocp4.example.com", IP: netip.MustParseAddr("10.0.0.22")}},
+				Helper:   plan.Helper{Address: netip.MustParseAddr("10.0.0.2")},
+				Networks: []plan.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/24")}},
+				Nodes:    []*plan.Node{g.node, {Name: "w1", FQDN: "w1.ocp4.example.com", IP: netip.MustParseAddr("10.0.0.22")}},
 			}
 			g.node.IP = own
 			for mac, addr := range tt.acked {

@@ -39,6 +39,8 @@ const (
 	// settle is how long one boot asks for its script: firmware tries several
 	// names, and a loader asks again. All get the same answer.
 	settle = 30 * time.Second
+	// oneBoot bounds the above: a machine whose disk does not boot may be back every few seconds.
+	oneBoot = 2 * time.Minute
 	// failedWithin is the time in which a network boot after a disk boot is a failed installation.
 	failedWithin = 15 * time.Minute
 	// proofHolds is how long a DHCP answer proves that an address is a MAC's.
@@ -63,7 +65,9 @@ type State struct {
 	IgnitionDone bool      `json:"ignition_done,omitempty"`
 	Decided      time.Time `json:"decided,omitzero"`     // when a boot script was last asked for
 	DecidedIn    Phase     `json:"decided_in,omitempty"` // the phase that the decision led to
+	First        time.Time `json:"first,omitzero"`       // when it was first asked for in the same boot
 	Disk         bool      `json:"disk,omitempty"`       // what it said
+	Ordered      bool      `json:"ordered,omitempty"`    // a person armed the node; its old system may still run
 }
 
 type proof struct {
@@ -78,9 +82,11 @@ type Registry struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	mu     sync.Mutex
-	nodes  map[string]*State
-	proofs map[plan.MAC]proof
+	mu    sync.Mutex // is held over writes to the disk
+	nodes map[string]*State
+
+	proofsMu sync.Mutex // is not, so that DHCP never waits
+	proofs   map[plan.MAC]proof
 }
 
 // New reads what is known from store.
@@ -96,6 +102,12 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 			return nil, fmt.Errorf("read node %s from the state file: %w", fqdn, err)
 		}
 		r.nodes[fqdn] = s
+		switch s.Phase {
+		case Written, DiskBoot:
+			events.Resume(fqdn, timeline.Ignition, s.Since)
+		case Installed:
+			events.Resume(fqdn, timeline.Installed, s.Since)
+		}
 	}
 	return r, nil
 }
@@ -126,15 +138,15 @@ func (r *Registry) enter(s *State, p Phase) {
 
 // Acked notes that DHCP gave addr to mac.
 func (r *Registry) Acked(mac plan.MAC, addr netip.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.proofsMu.Lock()
+	defer r.proofsMu.Unlock()
 	r.proofs[mac] = proof{addr, r.now()}
 }
 
 // Proven reports whether DHCP gave addr to a MAC of n within the last 15 minutes.
 func (r *Registry) Proven(n *plan.Node, addr netip.Addr) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.proofsMu.Lock()
+	defer r.proofsMu.Unlock()
 	for _, m := range n.MACs {
 		if p, ok := r.proofs[m]; ok && p.addr == addr.Unmap() && r.now().Sub(p.at) < proofHolds {
 			return true
@@ -156,8 +168,14 @@ func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
 	defer r.mu.Unlock()
 	s, now := r.get(n), r.now()
 	// Who asks again after the phase has changed has booted anew, however soon.
-	if now.Sub(s.Decided) > settle || s.DecidedIn != s.Phase {
+	if !r.sameBoot(s) || s.DecidedIn != s.Phase {
 		r.decide(s, n)
+		s.First = now
+	}
+	if proven && s.Phase == Installing && s.Token == "" {
+		// Only with a script that carries it: a token that the node was never
+		// told would lock it out, and its address alone speaks for it then.
+		s.Token = rand.Text()
 	}
 	s.Decided, s.DecidedIn = now, s.Phase
 	r.save(s)
@@ -167,7 +185,14 @@ func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
 	return Script{Token: s.Token}
 }
 
+// sameBoot reports whether a machine that asks now is still in the boot of s's last decision.
+func (r *Registry) sameBoot(s *State) bool {
+	now := r.now()
+	return now.Sub(s.Decided) <= settle && now.Sub(s.First) <= oneBoot
+}
+
 func (r *Registry) decide(s *State, n *plan.Node) {
+	failed := ""
 	switch s.Phase {
 	case Written:
 		r.enter(s, DiskBoot)
@@ -176,12 +201,12 @@ func (r *Registry) decide(s *State, n *plan.Node) {
 			break
 		}
 		if s.Retries >= maxRetries {
-			r.events.Emit(timeline.Event{Kind: timeline.BootFailed, Node: n.FQDN, Detail: "booted from the network again " +
-				r.now().Sub(s.Since).Round(time.Second).String() + " after its disk, and the retry is spent; it is sent to its disk; look at its console, then `helperd nodes reinstall " + n.Name + "`"})
+			failed = "booted from the network again " + r.now().Sub(s.Since).Round(time.Second).String() +
+				" after its disk, and the retry is spent; it is sent to its disk; look at its console, then `helperd nodes reinstall " + n.Name + "`"
 			break
 		}
 		s.Retries++
-		r.events.Emit(timeline.Event{Kind: timeline.BootFailed, Node: n.FQDN, Detail: "booted from the network again instead of from its disk: the installation did not take; installing once more; check install_disk and the boot order"})
+		failed = "booted from the network again instead of from its disk: the installation did not take; installing once more; check install_disk and the boot order"
 		r.arm(s)
 		r.enter(s, Installing)
 	case Armed:
@@ -197,12 +222,15 @@ func (r *Registry) decide(s *State, n *plan.Node) {
 		what = timeline.ScriptDisk
 	}
 	r.events.Emit(timeline.Event{Kind: timeline.BootScript, Node: n.FQDN, Detail: what})
+	if failed != "" { // after the script, with which a new story may begin
+		r.events.Emit(timeline.Event{Kind: timeline.BootFailed, Node: n.FQDN, Detail: failed})
+	}
 }
 
-// arm makes s ready for an installation with a token of its own.
+// arm makes s ready for an installation from its beginning.
 func (r *Registry) arm(s *State) {
-	s.Token, s.TokenEnd = rand.Text(), time.Time{}
-	s.RootfsDone, s.IgnitionDone = false, false
+	s.Token, s.TokenEnd = "", time.Time{}
+	s.RootfsDone, s.IgnitionDone, s.Ordered = false, false, false
 }
 
 // CheckToken says whether token lets n have its ignition. A node that was
@@ -250,12 +278,14 @@ func (r *Registry) fetched(n *plan.Node, note func(*State)) {
 }
 
 // Seen notes evidence of n's installed system, such as "connected to 22623".
-// While a node installs, evidence is not its own: the installer runs.
+// Right after an order to install, evidence is of the old system or of the
+// installer. Later it counts: the node was installed in another way.
 func (r *Registry) Seen(n *plan.Node, evidence string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
-	if s.Phase == Installed || s.Phase == Installing {
+	installer := s.Phase == Installing && r.now().Sub(s.Decided) < failedWithin
+	if s.Phase == Installed || installer || s.Phase == Armed && s.Ordered {
 		return
 	}
 	r.enter(s, Installed)
@@ -269,7 +299,7 @@ func (r *Registry) Reinstall(n *plan.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
-	*s = State{Node: n.FQDN}
+	*s = State{Node: n.FQDN, Ordered: true}
 	r.enter(s, Armed)
 	r.save(s)
 }

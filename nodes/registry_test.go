@@ -174,6 +174,17 @@ func TestDecisionIsMadeAnewWhenThePhaseChanged(t *testing.T) {
 	}
 }
 
+// Nodes with a static address, or one of another DHCP server, prove nothing and get no token: they must not be asked for one.
+func TestNodeWithoutAProofNeedsNoToken(t *testing.T) {
+	g := newRig(t)
+	if s := g.Boot(g.node, g.node.IP); s.Disk || s.Token != "" {
+		t.Fatalf("script %+v, want an installation without a token", s)
+	}
+	if err := g.CheckToken(g.node, ""); err != nil {
+		t.Errorf("its ignition is refused: %v", err)
+	}
+}
+
 func TestTokenOnlyForTheProvenAddress(t *testing.T) {
 	g := newRig(t)
 	if s := g.Boot(g.node, g.node.IP); s.Token != "" {
@@ -239,5 +250,102 @@ func TestTokenIsNotShown(t *testing.T) {
 	}
 	if slices.ContainsFunc(g.tl.Since(0), func(e timeline.Event) bool { return strings.Contains(e.Detail, token) }) {
 		t.Error("an event shows the token")
+	}
+}
+
+// The old system runs on until the node is switched off: that it answers must not undo the order.
+func TestEvidenceDoesNotUndoReinstall(t *testing.T) {
+	g := newRig(t)
+	g.Seen(g.node, "its 6443 answers")
+	g.Reinstall(g.node)
+	g.restart(t) // after a restart the balancer finds its servers up
+	g.Seen(g.node, "its 6443 answers")
+	if p := g.State(g.node).Phase; p != Armed {
+		t.Fatalf("phase %s after `nodes reinstall`", p)
+	}
+	g.install(t)
+	g.Boot(g.node, g.node.IP)
+	g.Seen(g.node, "connected to 22623")
+	if p := g.State(g.node).Phase; p != Installed {
+		t.Errorf("phase %s: evidence of the new system did not count", p)
+	}
+}
+
+// A node that was installed past us, as from a USB stick after a network boot
+// broke off, must not be wiped at its next network boot.
+func TestLateEvidenceCountsWhileInstalling(t *testing.T) {
+	g := newRig(t)
+	g.Boot(g.node, g.node.IP)
+	g.wait(failedWithin)
+	g.Seen(g.node, "connected to 22623")
+	if p := g.State(g.node).Phase; p != Installed {
+		t.Fatalf("phase %s", p)
+	}
+	g.wait(24 * time.Hour)
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Error("a running node was installed again")
+	}
+}
+
+// A virtual machine whose disk does not boot is back within seconds, again and again.
+func TestFailedInstallOfAFastMachine(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	again := false
+	for range 20 {
+		again = again || !g.Boot(g.node, g.node.IP).Disk
+		g.wait(10 * time.Second)
+	}
+	if !again || len(g.events(timeline.BootFailed)) != 1 {
+		t.Errorf("installed again: %v, events %q", again, g.events(timeline.BootFailed))
+	}
+}
+
+// DHCP answers while a node's state is being written to a slow disk.
+func TestAckedDoesNotWaitForTheDisk(t *testing.T) {
+	g := newRig(t)
+	g.mu.Lock() // as save does
+	done := make(chan bool)
+	go func() {
+		g.Acked(g.node.MACs[0], g.node.IP)
+		done <- g.Proven(g.node, g.node.IP)
+	}()
+	select {
+	case ok := <-done:
+		if !ok {
+			t.Error("not proven")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the DHCP server waits for a write of another node's state")
+	}
+	g.mu.Unlock()
+}
+
+func TestStoryTellsOfFailure(t *testing.T) {
+	g := newRig(t)
+	g.tl.Apply(&plan.Plan{Nodes: []*plan.Node{g.node}})
+	for range 2 {
+		g.install(t)
+		g.Boot(g.node, g.node.IP)
+		g.wait(3 * time.Minute)
+	}
+	g.Boot(g.node, g.node.IP)
+	if h := g.tl.Story(g.node.FQDN).Hint; !strings.Contains(h, "reinstall w0") {
+		t.Errorf("hint %q does not say what to do", h)
+	}
+}
+
+func TestStoriesAfterARestart(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	g.restart(t)
+	if s := g.tl.Story(g.node.FQDN); s.Stage != timeline.Ignition {
+		t.Errorf("stage %s after the disk was written", s.Stage)
+	}
+	g.Boot(g.node, g.node.IP)
+	g.Seen(g.node, "connected to 22623")
+	g.restart(t)
+	if s := g.tl.Story(g.node.FQDN); s.Stage != timeline.Installed {
+		t.Errorf("stage %s of an installed node", s.Stage)
 	}
 }

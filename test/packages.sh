@@ -28,6 +28,7 @@ nc netcat-openbsd nmap-ncat
 ncat ncat nmap-ncat
 tcpdump tcpdump tcpdump
 strace strace strace
+grub-script-check,grub2-script-check grub-common grub2-tools-minimal
 xz xz-utils xz
 qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
 /usr/share/OVMF/OVMF_CODE_4M.fd,/usr/share/edk2/ovmf/OVMF_CODE.fd ovmf edk2-ovmf

@@ -11,9 +11,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -30,10 +32,15 @@ const (
 type Content struct {
 	Bytes []byte
 	Err   error // why the file could not be read; Bytes is nil then
+	// Look counts the times that the file was read: the content with the highest is the latest.
+	Look uint64
 }
 
 func (c Content) equal(o Content) bool {
-	return (c.Err == nil) == (o.Err == nil) && bytes.Equal(c.Bytes, o.Bytes)
+	if c.Err != nil && o.Err != nil {
+		return c.Err.Error() == o.Err.Error()
+	}
+	return c.Err == nil && o.Err == nil && bytes.Equal(c.Bytes, o.Bytes)
 }
 
 // File watches one file.
@@ -41,19 +48,51 @@ type File struct {
 	path  string
 	limit int64
 	log   *slog.Logger
-	last  Content
+	poll  time.Duration
+	up    func() // called when the watch is up; a hook for tests
+
+	mu   sync.Mutex
+	last Content // guarded by mu
 }
 
 // New reads path, at most limit bytes and one more so that the reader sees
 // that it is too long, and gives a watcher with what was read.
 func New(path string, limit int64, log *slog.Logger) (*File, Content) {
-	f := &File{path: path, limit: limit, log: log}
-	f.last = f.read()
-	return f, f.last
+	f := &File{path: path, limit: limit, log: log, poll: poll, up: func() {}}
+	return f, f.Look()
+}
+
+// Look reads the file now. Run does not tell of what Look has seen.
+func (f *File) Look() Content {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.look()
+}
+
+func (f *File) look() Content {
+	c := f.read()
+	c.Look = f.last.Look + 1
+	f.last = c
+	return c
+}
+
+// news reads the file and reports whether it is not as it was.
+func (f *File) news() (Content, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.last
+	return f.look(), !f.last.equal(before)
+}
+
+// differs reports whether the file is not as it was, and leaves it to be news.
+func (f *File) differs() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.read().equal(f.last)
 }
 
 func (f *File) read() Content {
-	r, err := os.Open(f.path)
+	r, err := os.OpenFile(f.path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
 		return Content{Err: err}
 	}
@@ -68,9 +107,8 @@ func (f *File) read() Content {
 	return Content{Bytes: b}
 }
 
-// Run calls changed with every new content until ctx ends. A value on force
-// makes it look at once and call changed even if nothing is new.
-func (f *File) Run(ctx context.Context, force <-chan struct{}, changed func(Content)) error {
+// Run calls changed with every new content until ctx ends.
+func (f *File) Run(ctx context.Context, changed func(Content)) error {
 	var events chan fsnotify.Event
 	var errs chan error
 	follow := func() {}
@@ -83,12 +121,12 @@ func (f *File) Run(ctx context.Context, force <-chan struct{}, changed func(Cont
 		follow = func() { f.follow(w) }
 	}
 	follow()
-	ticks := time.NewTicker(poll)
+	f.up()
+	ticks := time.NewTicker(f.poll)
 	defer ticks.Stop()
-	var due <-chan time.Time // when the folder has been quiet
-	var first time.Time      // of the events since the last read
+	due := time.After(quiet) // when the folder has been quiet; something may have changed before the watch was up
+	first := time.Now()      // of the events since the last read
 	for {
-		forced := false
 		select {
 		case <-ctx.Done():
 			return nil
@@ -96,24 +134,25 @@ func (f *File) Run(ctx context.Context, force <-chan struct{}, changed func(Cont
 			if !open {
 				return fmt.Errorf("watch of %s ended", f.path)
 			}
-			if due == nil {
-				first = time.Now()
-			}
-			due = time.After(min(quiet, max(0, patience-time.Since(first))))
-			continue
 		case err := <-errs:
 			f.log.Warn("file watch", "file", f.path, "err", err)
 		case <-ticks.C:
+			follow() // folders may have been made anew
+			if due != nil || !f.differs() {
+				continue
+			}
 		case <-due:
-		case <-force:
-			forced = true
+			due = nil
+			follow()
+			if c, ok := f.news(); ok {
+				changed(c)
+			}
+			continue
 		}
-		due = nil
-		follow()
-		if c := f.read(); forced || !c.equal(f.last) {
-			f.last = c
-			changed(c)
+		if due == nil {
+			first = time.Now()
 		}
+		due = time.After(min(quiet, max(0, patience-time.Since(first))))
 	}
 }
 

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func write(t *testing.T, path, text string) {
@@ -117,21 +120,14 @@ func link(t *testing.T, target, path string) {
 // start watches path and waits until the watch is up.
 func start(t *testing.T, path string) <-chan Content {
 	t.Helper()
-	f, first := New(path, 1<<20, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if first.Err != nil || string(first.Bytes) != "old" {
-		t.Fatalf("first content %q, %v", first.Bytes, first.Err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	seen, force := make(chan Content, 16), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := f.Run(ctx, force, func(c Content) { seen <- c }); err != nil {
-			t.Error(err)
+	up := make(chan struct{})
+	seen := watching(t, path, func(f *File) {
+		if f.last.Err != nil || string(f.last.Bytes) != "old" {
+			t.Fatalf("first content %q, %v", f.last.Bytes, f.last.Err)
 		}
+		f.up = func() { close(up) }
 	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	force <- struct{}{} // taken only by the running loop
-	<-seen
+	<-up
 	return seen
 }
 
@@ -163,5 +159,97 @@ func TestLimit(t *testing.T) {
 	write(t, path, "0123456789")
 	if _, c := New(path, 5, slog.New(slog.NewTextHandler(io.Discard, nil))); len(c.Bytes) != 6 {
 		t.Errorf("read %d bytes with a limit of 5", len(c.Bytes))
+	}
+}
+
+// watching runs a watcher of path, as set leaves it, and gives what it sees.
+func watching(t *testing.T, path string, set func(*File)) <-chan Content {
+	t.Helper()
+	f, _ := New(path, 1<<20, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	set(f)
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := make(chan Content, 100)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = f.Run(ctx, func(c Content) { seen <- c }) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return seen
+}
+
+func next(t *testing.T, seen <-chan Content) Content {
+	t.Helper()
+	select {
+	case c := <-seen:
+		return c
+	case <-time.After(4 * time.Second):
+		t.Fatal("the change was not seen")
+		return Content{}
+	}
+}
+
+// The poll must not read what an editor is about to finish.
+func TestPollWaitsForQuiet(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "old")
+	seen := watching(t, path, func(f *File) { f.poll = 20 * time.Millisecond })
+	for _, text := range []string{"first", "second"} {
+		write(t, path, "half")
+		time.Sleep(100 * time.Millisecond)
+		write(t, path, text)
+		if c := next(t, seen); string(c.Bytes) != text {
+			t.Fatalf("read %q before %q was written", c.Bytes, text)
+		}
+	}
+}
+
+func TestChangeBeforeTheWatchIsUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "old")
+	seen := watching(t, path, func(f *File) { f.poll = time.Hour; write(t, path, "new") })
+	if c := next(t, seen); string(c.Bytes) != "new" {
+		t.Errorf("read %q", c.Bytes)
+	}
+}
+
+func TestAnotherErrorIsNews(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	seen := watching(t, path, func(*File) {})
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if c := next(t, seen); c.Err == nil || !strings.Contains(c.Err.Error(), "no regular file") {
+		t.Errorf("error %v", c.Err)
+	}
+}
+
+func TestPipeDoesNotBlock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan Content, 1)
+	go func() {
+		_, c := New(path, 10, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		done <- c
+	}()
+	if c := next(t, done); c.Err == nil {
+		t.Error("a pipe was read as a file")
+	}
+}
+
+// Who looks has seen: it is no news afterwards, and older than what comes later.
+func TestLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "old")
+	var f *File
+	seen := watching(t, path, func(file *File) { f = file })
+	write(t, path, "new")
+	looked := f.Look()
+	if string(looked.Bytes) != "new" {
+		t.Errorf("looked and saw %q", looked.Bytes)
+	}
+	time.Sleep(2 * quiet)
+	write(t, path, "newer")
+	if c := next(t, seen); string(c.Bytes) != "newer" || c.Look <= looked.Look {
+		t.Errorf("after look %d came %q of look %d", looked.Look, c.Bytes, c.Look)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,7 @@ const ignoreOutgoing = 23
 // say to clients: IPv4, UDP, from port 67 to 68, a BOOTREPLY. All else is
 // dropped in the kernel.
 func openEars(ifindex int) (*os.File, error) {
-	fd, err := openPacket()
+	f, err := openRaw("answers of other servers", unix.AF_PACKET, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -45,18 +44,27 @@ func openEars(ifindex int) (*os.File, error) {
 		{Code: unix.BPF_RET | unix.BPF_K, K: take},
 		{Code: unix.BPF_RET | unix.BPF_K, K: drop},
 	}
-	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	raw, err := f.SyscallConn()
 	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, ignoreOutgoing, 1)
-	}
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: ifindex})
+		bad := raw.Control(func(fd uintptr) { err = hear(int(fd), program, ifindex) })
+		err = errors.Join(bad, err)
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = f.Close()
 		return nil, fmt.Errorf("listen for other DHCP servers: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "dhcp ears"), nil
+	return f, nil
+}
+
+// hear makes fd receive what passes program on one interface. The filter comes first, so that nothing else slips in.
+func hear(fd int, program []unix.SockFilter, ifindex int) error {
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, ignoreOutgoing, 1); err != nil {
+		return err
+	}
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: ifindex})
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
@@ -65,7 +73,7 @@ func htons(v uint16) uint16 { return v<<8 | v>>8 }
 func (s *Service) listen(ctx context.Context, p *port) error {
 	raw, err := p.ears.SyscallConn()
 	if err != nil {
-		return err
+		return p.ended(ctx, err)
 	}
 	stop := s.deadlineAtEnd(ctx, p.ears)
 	defer stop()
@@ -74,7 +82,7 @@ func (s *Service) listen(ctx context.Context, p *port) error {
 	for {
 		n, err := b.Receive(raw)
 		if err != nil {
-			return ended(err)
+			return p.ended(ctx, err)
 		}
 		s.host.Fuse.Check()
 		for i := range n {
@@ -110,9 +118,9 @@ func udpPayload(b []byte) []byte {
 	return b[start:]
 }
 
-// ended turns the error of a socket that was told to stop into nil.
-func ended(err error) error {
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EBADF) {
+// ended gives the error of reading p, or nil when the reader was told to stop.
+func (p *port) ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil || p.closed.Load() {
 		return nil
 	}
 	return err

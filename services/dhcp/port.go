@@ -7,9 +7,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -30,7 +30,8 @@ type port struct {
 	device string
 	index  int
 	sock   *socket.Socket
-	frames *os.File    // AF_PACKET, to send
+	frames *os.File    // AF_PACKET, to send on the link
+	routed *os.File    // raw IP, to send elsewhere
 	ears   *os.File    // AF_PACKET, other servers' answers
 	refs   int         // guarded by Service.portsMu
 	alive  atomic.Bool // requests are being read
@@ -53,7 +54,7 @@ func (s *Service) acquire(at place) (*port, error) {
 	p := &port{device: at.device, index: at.index, refs: 1}
 	var err error
 	key := socket.Key{Network: "udp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), packet.ServerPort), Device: at.device}
-	if p.sock, err = s.host.Sockets.Acquire(key, socket.Options{Broadcast: true, Buffer: receiveBuffer}); err != nil {
+	if p.sock, err = s.host.Sockets.Acquire(key, socket.Options{Buffer: receiveBuffer}); err != nil {
 		return nil, err
 	}
 	if err = p.open(); err != nil {
@@ -71,12 +72,7 @@ func (s *Service) release(p *port) {
 	if p.refs--; p.refs > 0 {
 		return
 	}
-	for i := range s.ports {
-		if s.ports[i] == p {
-			s.ports = append(s.ports[:i:i], s.ports[i+1:]...)
-			break
-		}
-	}
+	s.ports = slices.DeleteFunc(s.ports, func(other *port) bool { return other == p })
 	p.close()
 }
 
@@ -90,6 +86,9 @@ func (p *port) open() (err error) {
 	if p.frames, err = openFrames(); err != nil {
 		return err
 	}
+	if p.routed, err = openRouted(); err != nil {
+		return err
+	}
 	p.ears, err = openEars(p.index)
 	return err
 }
@@ -101,7 +100,7 @@ func (p *port) close() {
 	if p.conn != nil {
 		_ = p.conn.Close()
 	}
-	for _, f := range []*os.File{p.frames, p.ears} {
+	for _, f := range []*os.File{p.frames, p.routed, p.ears} {
 		if f != nil {
 			_ = f.Close()
 		}
@@ -126,33 +125,25 @@ func (p *port) connect(ctx context.Context) (*net.UDPConn, error) {
 	return p.conn, nil
 }
 
-// udp is the UDP socket for sending; it is bound when a request has come in by it.
-func (p *port) udp() (syscall.RawConn, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.conn == nil {
-		return nil, net.ErrClosed
-	}
-	return p.conn.SyscallConn()
+// openFrames opens a socket to send frames by.
+func openFrames() (*os.File, error) { return openRaw("frames", unix.AF_PACKET, unix.SOCK_DGRAM, 0) }
+
+// openRouted opens a socket to send complete IP packets by. The UDP socket would
+// send from the first address of the interface; clients that renew through a
+// router take an answer only from the address they asked.
+func openRouted() (*os.File, error) {
+	return openRaw("raw IP", unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
 }
 
-// openPacket opens an AF_PACKET socket that receives nothing yet.
-func openPacket() (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// openRaw opens a socket that receives nothing yet.
+func openRaw(what string, family, kind, proto int) (*os.File, error) {
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return -1, fmt.Errorf("packet socket: %w: answers to machines without an address need CAP_NET_RAW; start helperd by its systemd unit or as root", err)
+		return nil, fmt.Errorf("socket for %s: %w: answers to machines without an address need CAP_NET_RAW; start helperd by its systemd unit or as root", what, err)
 	}
 	if err != nil {
-		return -1, fmt.Errorf("packet socket: %w", err)
-	}
-	return fd, nil
-}
-
-func openFrames() (*os.File, error) {
-	fd, err := openPacket()
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("socket for %s: %w", what, err)
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer) // the kernel caps it
-	return os.NewFile(uintptr(fd), "dhcp frames"), nil
+	return os.NewFile(uintptr(fd), "dhcp "+what), nil
 }

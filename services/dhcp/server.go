@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"helperd/internal/mmsg"
@@ -14,6 +15,9 @@ const (
 	batch = 128
 	// largestRequest is longer than any request on Ethernet.
 	largestRequest = 2048
+	// longestSend is how long a full send buffer may hold the others up, such as
+	// that of a tap device whose virtual machine is paused.
+	longestSend = 100 * time.Millisecond
 )
 
 // answer is an answer with the port that it leaves by.
@@ -26,14 +30,11 @@ type answer struct {
 func (s *Service) read(ctx context.Context, p *port) error {
 	conn, err := p.connect(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return ended(err)
+		return p.ended(ctx, err)
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return ended(err)
+		return p.ended(ctx, err)
 	}
 	stop := s.deadlineAtEnd(ctx, conn)
 	defer stop()
@@ -43,7 +44,7 @@ func (s *Service) read(ctx context.Context, p *port) error {
 	for {
 		n, err := r.in.Receive(raw)
 		if err != nil {
-			return ended(err)
+			return p.ended(ctx, err)
 		}
 		s.serve(r, p, n)
 	}
@@ -132,7 +133,7 @@ type sender struct {
 }
 
 func newSender(s *Service) *sender {
-	return &sender{s: s, routed: mmsg.New(batch, 1, packet.Buffer), frames: mmsg.New(batch, 1, packet.Headers+packet.Buffer)}
+	return &sender{s: s, routed: mmsg.New(batch, 1, packet.Headers+packet.Buffer), frames: mmsg.New(batch, 1, packet.Headers+packet.Buffer)}
 }
 
 // queue tells what is to be told of a and makes it ready to leave.
@@ -150,30 +151,30 @@ func (w *sender) queue(a *answer) {
 		w.flush()
 		w.port = a.port
 	}
-	if a.To.IsValid() {
-		w.routed.QueueTo(a.To, copy(w.routed.Reply(), a.Frame[packet.Headers:]))
-		return
+	packet.Frame(a.Frame, a.Source, a.To)
+	if a.Routed {
+		w.routed.QueueTo(a.To, copy(w.routed.Reply(), a.Frame))
+	} else {
+		w.frames.QueueLink(a.port.index, a.MAC, copy(w.frames.Reply(), a.Frame))
 	}
-	packet.Frame(a.Frame, a.Source, a.Dest)
-	w.frames.QueueLink(a.port.index, a.MAC, copy(w.frames.Reply(), a.Frame))
 }
 
 // flush sends what is queued. What the kernel refuses is counted: the client asks again.
 func (w *sender) flush() {
-	if w.routed.Queued() > 0 {
-		raw, err := w.port.udp()
-		failed := w.routed.Queued()
-		if err == nil {
-			failed, _ = w.routed.Send(raw)
-		}
-		w.s.unsent.Add(uint64(failed))
+	if w.port != nil {
+		w.send(w.routed, w.port.routed)
+		w.send(w.frames, w.port.frames)
 	}
-	if w.frames.Queued() > 0 {
-		raw, err := w.port.frames.SyscallConn()
-		failed := w.frames.Queued()
-		if err == nil {
-			failed, _ = w.frames.Send(raw)
-		}
-		w.s.unsent.Add(uint64(failed))
+}
+
+func (w *sender) send(b *mmsg.Batch, by *os.File) {
+	failed := b.Queued()
+	if failed == 0 {
+		return
 	}
+	_ = by.SetWriteDeadline(time.Now().Add(longestSend))
+	if raw, err := by.SyscallConn(); err == nil {
+		failed, _ = b.Send(raw)
+	}
+	w.s.unsent.Add(uint64(failed))
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
@@ -107,6 +109,8 @@ func (s *Service) bind(policy *engine.Policy, list []iface) (*generation, error)
 		switch {
 		case errors.Is(err, errStale):
 			g.missing = append(g.missing, "interface "+at.device+" is a new one; its sockets are opened again in a second")
+		case errors.Is(err, unix.ENODEV):
+			g.missing = append(g.missing, "interface "+at.device+" went away; it is served as soon as it comes up")
 		case err != nil:
 			s.drop(g)
 			return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/internal/socket"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
 	"helperd/services/dhcp/packet"
@@ -40,6 +41,7 @@ func (s *Service) Status() services.Status {
 		}
 		problems = append(problems, fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
 	}
+	slices.SortFunc(st.Listeners, func(a, b socket.Status) int { return strings.Compare(a.Device, b.Device) })
 	if len(problems) > 0 {
 		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
 	}

@@ -1,14 +1,14 @@
 package http
 
 import (
+	"errors"
+	"io/fs"
 	nethttp "net/http"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"helperd/boot"
 	"helperd/plan"
@@ -18,10 +18,10 @@ import (
 // bootFolder is where loaders and scripts are.
 const bootFolder = "/boot/"
 
-// serveBoot sends a boot file of a node or a boot loader. It reports false when
-// the path means neither.
+// serveBoot sends a boot file or a boot loader. It reports false when the path
+// means neither, or the user has a file of that name and it is not a node's.
 func (x *exchange) serveBoot() bool {
-	if f, ok := x.state.boot.Resolve(x.path); ok {
+	if f, ok := x.state.boot.Resolve(x.path); ok && (f.Node != nil || !x.hasOwn()) {
 		x.serveScript(f)
 		return true
 	}
@@ -63,33 +63,60 @@ func (x *exchange) serveScript(f boot.File) {
 	x.got(int64(len(body)))
 }
 
-// serveLoader sends a boot loader of this machine's packages, which are looked for at every request, so that one that is
-// installed later is served at once. It reports false when l is no loader.
+// serveLoader sends a boot loader: the user's own, or one of this machine's
+// packages, which are looked for at every request, so that one that is installed
+// later is served at once. It reports false when l is no loader.
 func (x *exchange) serveLoader(l plan.Loader) bool {
-	found := boot.FindLoaders()
-	if file := found[l]; file != "" {
-		f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
-		if err != nil {
-			x.notYet(timeline.HTTPMiss, notThere(x.path, err))
-			return true
-		}
+	known := boot.Missing(nil)
+	i := slices.IndexFunc(known, func(p boot.Problem) bool { return p.Loader == l })
+	if i < 0 {
+		return false
+	}
+	f, st, err := x.openLoader(l)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		x.notYet(timeline.HTTPMiss, known[i].String())
+	case err != nil:
+		x.notYet(timeline.HTTPMiss, notThere(x.path, err))
+	default:
 		defer func() { _ = f.Close() }()
-		st, err := f.Stat()
-		if err != nil {
-			x.notYet(timeline.HTTPMiss, notThere(x.path, err))
-			return true
-		}
 		x.w.Header().Set("Content-Type", "application/octet-stream")
 		x.serveFile(f, st)
-		return true
 	}
-	for _, p := range boot.Missing(found) {
-		if p.Loader == l {
-			x.notYet(timeline.HTTPMiss, p.String())
-			return true
-		}
+	return true
+}
+
+// hasOwn reports whether the user has a file at the path.
+func (x *exchange) hasOwn() bool {
+	if x.state.plan.HTTP.Root == "" {
+		return false
 	}
-	return false
+	f, st, err := openOwn(x.state.plan.HTTP.Root, x.path)
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return st.Mode().IsRegular()
+}
+
+func (x *exchange) openLoader(l plan.Loader) (*os.File, fs.FileInfo, error) {
+	if x.hasOwn() {
+		return openOwn(x.state.plan.HTTP.Root, x.path)
+	}
+	file := boot.FindLoaders(x.state.plan.TFTP.Root)[l]
+	if file == "" {
+		return nil, nil, fs.ErrNotExist
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return f, st, nil
 }
 
 // missingLoaders names the loaders that p offers for UEFI HTTP Boot and that are gone.
@@ -106,7 +133,7 @@ func missingLoaders(p *plan.Plan) []string {
 		return nil
 	}
 	var out []string
-	for _, m := range boot.Missing(boot.FindLoaders()) {
+	for _, m := range boot.Missing(boot.FindLoaders(p.TFTP.Root)) {
 		if slices.Contains(want, m.Loader) {
 			out = append(out, m.String())
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"helperd/boot"
+	"helperd/internal/netns"
 	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
@@ -261,10 +262,24 @@ func TestLoaders(t *testing.T) {
 	}
 }
 
-func TestCurl(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip(err)
+// The user's own files come before what is for any machine.
+func TestOwnBeforeGeneral(t *testing.T) {
+	g := newRig(t, nil)
+	if a := g.do(t, "GET", workerAddr, "/fedora/grub.cfg"); !strings.Contains(a.body, "net_default_mac") {
+		t.Errorf("the dispatcher is %s", a.body)
 	}
+	g.write(t, "root/fedora/grub.cfg", "my menu")
+	if a := g.do(t, "GET", workerAddr, "/fedora/grub.cfg"); a.body != "my menu" {
+		t.Errorf("got %q, want the user's own", a.body)
+	}
+	g.write(t, "root/boot/"+string(plan.SNPOnly64), "my own")
+	if a := g.do(t, "GET", workerAddr, "/boot/"+string(plan.SNPOnly64)); a.body != "my own" {
+		t.Errorf("%s, %d bytes", a.Status, len(a.body))
+	}
+}
+
+func TestCurl(t *testing.T) {
+	netns.Tools(t, "curl")
 	g := newRig(t, nil)
 	want := g.put(t, "rootfs.img", 3<<20)
 	out := filepath.Join(t.TempDir(), "out")

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -113,5 +114,19 @@ func readIgnition(g *plan.Ignition) ([]byte, error) {
 	if err != nil || int64(len(body)) != st.Size() {
 		return nil, fmt.Errorf("%s.ign of %s is being written or too large; it is asked for again", g.Role, g.Cluster)
 	}
-	return body, nil
+	return body, sound(g, body)
+}
+
+// sound says why body is not to be served: a node that takes a broken or an
+// expired file is written and never joins.
+func sound(g *plan.Ignition, body []byte) error {
+	end, err := expiry(body)
+	if err != nil {
+		return fmt.Errorf("%s.ign of %s is no ignition file: %w; run `openshift-install create ignition-configs` again", g.Role, g.Cluster, err)
+	}
+	if now := time.Now(); !end.IsZero() && now.After(end) && !g.Expired {
+		return fmt.Errorf("a certificate in %s.ign of %s expired %s ago; run `openshift-install create ignition-configs` in a new folder and put the files there, or set `ignition_expired: serve`",
+			g.Role, g.Cluster, now.Sub(end).Round(time.Minute))
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"html"
@@ -17,36 +18,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serveOwn sends a file of the user's own below root, which is looked up for
-// each request, so that a folder that is replaced is followed. Neither
-// dots nor symbolic links lead out of it.
-func (x *exchange) serveOwn(root string) {
+// openOwn opens a file of the user's own below root, which is looked up for
+// each request, so that a folder that is replaced is followed. Neither dots nor
+// symbolic links lead out of it.
+func openOwn(root, path string) (*os.File, fs.FileInfo, error) {
 	dir, err := os.OpenRoot(root)
 	if err != nil {
-		x.missed("there is no such file")
-		return
+		return nil, nil, err
 	}
 	defer func() { _ = dir.Close() }()
-	name := strings.Trim(x.path, "/")
-	if name == "" {
-		name = "."
+	f, err := dir.OpenFile(cmp.Or(strings.Trim(path, "/"), "."), os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	if err != nil {
+		return nil, nil, err
 	}
-	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	st, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return f, st, nil
+}
+
+// serveOwn sends a file of the user's own.
+func (x *exchange) serveOwn(root string) {
+	f, st, err := openOwn(root, x.path)
 	if err != nil {
 		x.refuseOwn(err)
 		return
 	}
 	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
 	switch {
-	case err == nil && st.IsDir():
+	case st.IsDir():
 		x.serveFolder(f)
-	case err == nil && st.Mode().IsRegular() && !strings.HasSuffix(x.path, "/"):
-		kind := mime.TypeByExtension(path.Ext(name))
-		if kind == "" {
-			kind = "application/octet-stream"
-		}
-		x.w.Header().Set("Content-Type", kind)
+	case st.Mode().IsRegular() && !strings.HasSuffix(x.path, "/"):
+		x.w.Header().Set("Content-Type", cmp.Or(mime.TypeByExtension(path.Ext(x.path)), "application/octet-stream"))
 		x.serveFile(f, st)
 	default:
 		x.missed("there is no such file")

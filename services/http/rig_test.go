@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,7 @@ type rig struct {
 	dir            string
 	panics         chan string
 	master, worker *plan.Node
+	stop           context.CancelFunc // ends Serve
 }
 
 func newRig(t testing.TB, edit func(*rig)) *rig {
@@ -80,6 +82,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 	}
 	g.apply(t, g.plan)
 	ctx, cancel := context.WithCancel(context.Background())
+	g.stop = cancel
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ctx) }()
 	t.Cleanup(func() {
@@ -234,19 +237,32 @@ func (g *rig) raw(t testing.TB, addr, request string) answer {
 	return answer{resp, string(body)}
 }
 
-// seen waits for an event of a kind about a file.
+// seen waits for an event of a kind about a file, and gives the last one.
 func (g *rig) seen(t testing.TB, kind timeline.Kind, file string) timeline.Event {
 	t.Helper()
-	for range 200 {
-		for _, e := range g.events.Since(0) {
+	var found timeline.Event
+	eventually(t, fmt.Sprintf("event %s of %s", kind, file), func() bool {
+		for _, e := range slices.Backward(g.events.Since(0)) {
 			if e.Kind == kind && e.File == file {
-				return e
+				found = e
+				return true
 			}
+		}
+		return false
+	})
+	return found
+}
+
+// eventually waits until something holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for range 500 {
+		if holds() {
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("no event %s of %s in %+v", kind, file, g.events.Since(0))
-	return timeline.Event{}
+	t.Fatalf("never: %s", what)
 }
 
 func freePort(t testing.TB) netip.AddrPort {

@@ -20,7 +20,8 @@ const (
 )
 
 // Serve implements services.Service. One server handles the connections of all
-// listeners, and of listeners that come and go with the state.
+// listeners, and of listeners that come and go with the state. net/http has a
+// goroutine for each connection; handle guards what runs in it.
 func (s *Service) Serve(ctx context.Context) error {
 	server := &nethttp.Server{
 		Handler:           nethttp.HandlerFunc(s.handle),

@@ -67,7 +67,7 @@ func TestNoSmuggling(t *testing.T) {
 
 // A client that takes nothing is cut, one that takes little is not.
 func TestStall(t *testing.T) {
-	g := newRig(t, func(g *rig) { g.stall = 500 * time.Millisecond })
+	g := newRig(t, func(g *rig) { g.stall = 1500 * time.Millisecond })
 	g.put(t, "rootfs.img", 64<<20)
 	open := func() net.Conn {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(workerAddr)}}
@@ -90,18 +90,14 @@ func TestStall(t *testing.T) {
 	}
 	slow.Close()
 	open()
-	for range 200 {
+	eventually(t, "the client that takes nothing is cut", func() bool {
 		for _, e := range g.events.Since(0) {
-			if e.Kind == timeline.HTTPFailed && strings.Contains(e.Detail, "took nothing for 500ms") {
-				if e.Bytes == 0 || e.Bytes >= e.Total || e.Node != g.worker.FQDN {
-					t.Errorf("event %+v", e)
-				}
-				return
+			if e.Kind == timeline.HTTPFailed && strings.Contains(e.Detail, "took nothing for 1.5s") {
+				return e.Bytes > 0 && e.Bytes < e.Total && e.Node == g.worker.FQDN
 			}
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Errorf("the client that takes nothing was not cut: %+v", g.events.Since(0))
+		return false
+	})
 }
 
 func TestProgress(t *testing.T) {
@@ -128,13 +124,7 @@ func TestProgress(t *testing.T) {
 	if !half {
 		t.Error("the story never said how far the download is")
 	}
-	for range 100 {
-		if e := g.seen(t, timeline.HTTPGet, rootfsPath); e.Bytes == e.Total {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("the download never ended: %+v", g.events.Since(0))
+	eventually(t, "the download is whole", func() bool { e := g.seen(t, timeline.HTTPGet, rootfsPath); return e.Bytes == e.Total })
 }
 
 // A file that shrinks while it is sent is a broken download, not a short file.
@@ -169,17 +159,21 @@ func TestConnectionCap(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for range maxPerClient + 1 {
+	for range maxPerClient {
 		c, err := d.DialContext(t.Context(), "tcp", g.server.String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
 	}
-	last := conns[maxPerClient]
-	last.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := last.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Errorf("the connection over the cap lives: %v", err)
+	eventually(t, "all are counted", func() bool { return g.clients.open() == maxPerClient })
+	// The one over the cap is cut, maybe before the dial has returned.
+	if last, err := d.DialContext(t.Context(), "tcp", g.server.String()); err == nil {
+		last.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := last.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+			t.Errorf("the connection over the cap lives: %v", err)
+		}
+		last.Close()
 	}
 	if a := g.do(t, "GET", workerAddr, kernelPath); a.StatusCode != 200 {
 		t.Errorf("another client: %s", a.Status)
@@ -188,13 +182,7 @@ func TestConnectionCap(t *testing.T) {
 		c.Close()
 	}
 	conns = nil
-	for range 200 {
-		if g.clients.open() == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("%d connections are still counted", g.clients.open())
+	eventually(t, "no connection is counted", func() bool { return g.clients.open() == 0 })
 }
 
 // Requests while the configuration changes are all answered, and connections live on.
@@ -312,5 +300,21 @@ func TestCheckAndStatus(t *testing.T) {
 	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	if resp, err := nethttp.ReadResponse(bufio.NewReader(c), nil); err == nil && resp.StatusCode != 503 {
 		t.Errorf("on an open connection: %s", resp.Status)
+	}
+}
+
+// A stop takes no new connection and lets a download come to its end.
+func TestDrain(t *testing.T) {
+	g := newRig(t, nil)
+	want := g.put(t, "rootfs.img", 16<<20)
+	resp, err := from(workerAddr).Get("http://" + g.server.String() + rootfsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	g.stop()
+	time.Sleep(50 * time.Millisecond)
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != int64(len(want)) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }

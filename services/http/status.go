@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"helperd/plan"
 	"helperd/services"
 )
 
@@ -58,16 +57,14 @@ func (st *state) missing() []string {
 	}
 	for i := range h.Ignition {
 		g := &h.Ignition[i]
-		note(g.Path, g.File, ignitionRemedy(g))
+		if _, err := readIgnition(g); err != nil {
+			out = append(out, fmt.Sprintf("%s: %v (%s)", g.Path, err, g.File))
+		}
 	}
 	if h.Root != "" {
 		note("http.root", h.Root, "make the folder; it is served at once")
 	}
 	return append(out, missingLoaders(st.plan)...)
-}
-
-func ignitionRemedy(g *plan.Ignition) string {
-	return "run `openshift-install create ignition-configs` for " + g.Cluster + " and put the file there, readable for helperd; it is served at once"
 }
 
 // readable says why file cannot be read. The permission of the open file counts, not its mode bits.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/netns"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -192,7 +193,7 @@ func TestEvidence(t *testing.T) {
 	r := newRig(t)
 	mcs := netip.MustParseAddrPort("127.0.0.1:22623")
 	if l, err := net.Listen("tcp", mcs.String()); err != nil {
-		t.Skip("port 22623 is in use: ", err)
+		netns.SkipOrFail(t, "port 22623 is in use: "+err.Error())
 	} else {
 		_ = l.Close()
 	}
@@ -228,7 +229,7 @@ func TestAPIAnswersIsEvidence(t *testing.T) {
 	const ip = "127.0.0.78"
 	l, err := net.Listen("tcp", ip+":6443")
 	if err != nil {
-		t.Skip(err)
+		netns.SkipOrFail(t, err.Error())
 	}
 	defer l.Close()
 	r := newRig(t)

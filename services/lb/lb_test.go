@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/internal/guard"
+	"helperd/internal/netns"
 	"helperd/internal/socket"
 	"helperd/nodes"
 	"helperd/plan"
@@ -138,7 +139,7 @@ func freeAddr(t testing.TB, ip string) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
-		t.Skip("no address ", ip, ": ", err)
+		netns.SkipOrFail(t, "no address "+ip+": "+err.Error())
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).AddrPort()

@@ -105,6 +105,13 @@ func TestLoaders(t *testing.T) {
 			t.Errorf("status says %q and not %s", problem, m)
 		}
 	}
+	if text := string(g.get(t, "grub.cfg")); !strings.Contains(text, "net_default_mac") {
+		t.Errorf("the dispatcher is %s", text)
+	}
+	g.write(t, "fedora/grub.cfg", []byte("my menu"))
+	if text := string(g.get(t, "fedora/grub.cfg")); text != "my menu" {
+		t.Errorf("got %q, want the user's own", text)
+	}
 	// The user's own comes first.
 	own := filepath.Join(g.plan.TFTP.Root, string(plan.Undionly))
 	if err := os.WriteFile(own, []byte("my own"), 0o644); err != nil {

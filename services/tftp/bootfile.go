@@ -13,13 +13,8 @@ import (
 	"helperd/plan"
 )
 
-// openBootFile renders what the node that path means is to boot, as of now. It
-// gives nil when path means no boot file.
-func (s *Service) openBootFile(st *state, path string, addr netip.Addr) content {
-	f, ok := st.boot.Resolve(path)
-	if !ok {
-		return nil
-	}
+// render gives what f says to the machine at addr, as of now.
+func (s *Service) render(st *state, f boot.File, addr netip.Addr) content {
 	var say nodes.Script
 	if f.Node != nil {
 		say = s.host.Nodes.Answer(st.plan, f.Node, addr)
@@ -30,8 +25,11 @@ func (s *Service) openBootFile(st *state, path string, addr netip.Addr) content 
 // openLoader opens a boot loader of this machine's packages, which are looked
 // for at every request: one that is installed later is served at once. It gives
 // nil when path names no loader.
-func (s *Service) openLoader(name string) (content, error) {
+func (s *Service) openLoader(st *state, name string) (content, error) {
 	l := plan.Loader(path.Base(name))
+	if !st.loaders[l] {
+		return nil, nil
+	}
 	found := boot.FindLoaders()
 	if file := found[l]; file != "" {
 		h, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -46,6 +44,15 @@ func (s *Service) openLoader(name string) (content, error) {
 		}
 	}
 	return nil, nil
+}
+
+// knownLoaders are the names of all boot loaders that package boot looks for.
+func knownLoaders() map[plan.Loader]bool {
+	known := map[plan.Loader]bool{}
+	for _, m := range boot.Missing(nil) {
+		known[m.Loader] = true
+	}
+	return known
 }
 
 // usual is what firmware of a machine asks for first.
@@ -86,7 +93,7 @@ func missingLoaders(p *plan.Plan) []string {
 		return nil
 	}
 	var out []string
-	for _, m := range boot.Missing(boot.FindLoaders()) {
+	for _, m := range boot.Missing(boot.FindLoaders(p.TFTP.Root)) {
 		if slices.Contains(want, m.Loader) {
 			out = append(out, m.String())
 		}

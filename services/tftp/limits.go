@@ -24,6 +24,7 @@ type job struct {
 	arrived  time.Time
 	blocking bool // has a thread to block
 	transfer *transfer
+	stopped  bool // maybe before the transfer has begun
 }
 
 // jobs are the requests under way, within their caps.
@@ -104,13 +105,14 @@ func (js *jobs) begin(j *job, t *transfer) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	j.transfer = t
-	if js.closed {
+	if j.stopped || js.closed {
 		j.stop()
 	}
 }
 
 // stop makes the transfer end; the caller holds the lock.
 func (j *job) stop() {
+	j.stopped = true
 	if t := j.transfer; t != nil && t.stopped.CompareAndSwap(false, true) {
 		t.port.interrupt()
 	}

@@ -29,9 +29,11 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 	if f, ok := st.files[path]; ok {
 		return s.openDeclared(f)
 	}
-	if c := s.openBootFile(st, path, addr); c != nil {
-		return c, nil
+	script, isScript := st.boot.Resolve(path)
+	if isScript && script.Node != nil {
+		return s.render(st, script, addr), nil
 	}
+	// The user's own come before what is for any machine.
 	var own error = &miss{errNotFound, "there is no such file"}
 	if root := st.plan.TFTP.Root; root != "" {
 		c, err := s.openOwn(root, path)
@@ -40,8 +42,10 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 		}
 		own = err
 	}
-	// The user's own loader comes before that of a package.
-	if c, err := s.openLoader(path); c != nil || err != nil {
+	if isScript {
+		return s.render(st, script, addr), nil
+	}
+	if c, err := s.openLoader(st, path); c != nil || err != nil {
 		return c, err
 	}
 	return nil, own

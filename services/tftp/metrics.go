@@ -23,6 +23,7 @@ func (s *Service) describeMetrics() {
 	}
 	for result, c := range map[string]*atomic.Uint64{
 		"done": &s.count.done, "failed": &s.count.failed, "probe": &s.count.probes, "miss": &s.count.misses, "refused": &s.count.refused,
+		"repeated": &s.count.duplicates, "stray": &s.count.strays,
 	} {
 		counter("helperd_tftp_requests_total", "Requests by how they ended.", prometheus.Labels{"result": result}, c)
 	}

@@ -21,13 +21,24 @@ type port interface {
 	close()
 }
 
+// route is how packets come to a client.
+type route struct {
+	mtu      int // bytes
+	overhead int // bytes of IP, UDP and TFTP before the data
+}
+
+// largest is the largest block in bytes that arrives in one piece where a link
+// on the way carries mtu bytes.
+func (r route) largest(mtu int) int { return max(min(r.mtu, mtu)-r.overhead, minBlockSize) }
+
 // openPort opens a socket from a free port of local, the address that the
-// client asked, to client. It also gives the largest block in bytes that the
-// path carries without fragments.
-func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, largest int, err error) {
-	family, level, option, overhead := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU, 20+8+headerLen
+// client asked, to client.
+func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, r route, err error) {
+	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU
+	r.overhead = 20 + 8 + headerLen
 	if client.Addr().Is6() {
-		family, level, option, overhead = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU, 40+8+headerLen
+		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU
+		r.overhead = 40 + 8 + headerLen
 	}
 	kind := unix.SOCK_DGRAM | unix.SOCK_CLOEXEC
 	if !blocking {
@@ -35,7 +46,7 @@ func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, l
 	}
 	fd, err := unix.Socket(family, kind, unix.IPPROTO_UDP)
 	if err != nil {
-		return nil, 0, os.NewSyscallError("socket", err)
+		return nil, r, os.NewSyscallError("socket", err)
 	}
 	defer func() {
 		if err != nil {
@@ -43,24 +54,22 @@ func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, l
 		}
 	}()
 	if err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0)))); err != nil {
-		return nil, 0, err
+		return nil, r, err
 	}
 	if err = os.NewSyscallError("connect", unix.Connect(fd, sockaddr(client))); err != nil {
-		return nil, 0, err
+		return nil, r, err
 	}
-	mtu, err := unix.GetsockoptInt(fd, level, option)
-	if err != nil {
-		return nil, 0, os.NewSyscallError("path mtu", err)
+	if r.mtu, err = unix.GetsockoptInt(fd, level, option); err != nil {
+		return nil, r, os.NewSyscallError("path mtu", err)
 	}
-	largest = max(mtu-overhead, minBlockSize)
 	if !blocking {
-		return newPollPort(fd), largest, nil
+		return newPollPort(fd), r, nil
 	}
 	tick := unix.NsecToTimeval(int64(recvTick))
 	if err = os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tick)); err != nil {
-		return nil, 0, err
+		return nil, r, err
 	}
-	return &blockingPort{fd}, largest, nil
+	return &blockingPort{fd}, r, nil
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

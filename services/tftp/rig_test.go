@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type rig struct {
 	plan   *plan.Plan
 	dir    string
 	panics chan string
+	stop   context.CancelFunc // ends Serve
 }
 
 // newRig serves the files of dir root, and p with what edit makes of it.
@@ -71,6 +73,7 @@ func newRig(t *testing.T, edit func(*plan.Plan)) *rig {
 	}
 	g.apply(t, g.plan)
 	ctx, cancel := context.WithCancel(context.Background())
+	g.stop = cancel
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ctx) }()
 	t.Cleanup(func() {
@@ -119,11 +122,11 @@ func (g *rig) write(t *testing.T, name string, b []byte) {
 	}
 }
 
-// seen waits for an event of a kind about a file.
+// seen waits for an event of a kind about a file, and gives the last one.
 func (g *rig) seen(t *testing.T, kind timeline.Kind, file string) timeline.Event {
 	t.Helper()
 	for range 200 {
-		for _, e := range g.events.Since(0) {
+		for _, e := range slices.Backward(g.events.Since(0)) {
 			if e.Kind == kind && e.File == file {
 				return e
 			}

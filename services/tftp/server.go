@@ -144,13 +144,13 @@ func (s *Service) serve(j *job, local netip.Addr) {
 	}()
 	s.host.Fuse.Check()
 	st := s.state.Load()
-	p, largest, err := openPort(local, j.client, j.blocking)
+	p, way, err := openPort(local, j.client, j.blocking)
 	if err != nil {
 		s.count.failed.Add(1)
 		s.host.Log.Warn("no socket for a transfer", "ip", j.client.Addr(), "err", err)
 		return
 	}
-	out := newSender(p, defaultBlockSize, largest)
+	out := newSender(p, defaultBlockSize, way.largest(way.mtu))
 	r, bad := parseRequest([]byte(j.request))
 	if bad != nil {
 		s.count.refused.Add(1)
@@ -168,8 +168,8 @@ func (s *Service) serve(j *job, local netip.Addr) {
 		src = newNetascii(src)
 	}
 	t := &transfer{port: p, src: src}
-	t.terms = negotiate(&r, src.size(), min(largest, st.largest))
-	t.out = newSender(p, t.block, largest)
+	t.terms = negotiate(&r, src.size(), way.largest(st.mtu))
+	t.out = newSender(p, t.block, way.largest(way.mtu))
 	s.jobs.begin(j, t)
 	s.run(t, j.client.Addr(), path)
 }

@@ -40,9 +40,9 @@ type state struct {
 	plan    *plan.Plan
 	files   map[string]plan.File // kernels and initramfs by path
 	boot    *boot.Resolver
+	loaders map[plan.Loader]bool // that package boot looks for
 	sockets []*socket.Socket
-	// largest block in bytes by the smallest MTU that the file declares.
-	largest int
+	mtu     int // the smallest that the file declares, in bytes
 }
 
 // ethernetMTU in bytes holds while no network declares another.
@@ -51,15 +51,13 @@ const ethernetMTU = 1500
 // Prepare takes the sockets of p. Files are looked up when they are asked for,
 // so that one that is missing now is served as soon as it is there.
 func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
-	st := &state{plan: p, files: make(map[string]plan.File, len(p.TFTP.Files)), boot: boot.Files(p)}
+	st := &state{plan: p, files: make(map[string]plan.File, len(p.TFTP.Files)), boot: boot.Files(p), loaders: knownLoaders()}
 	for _, f := range p.TFTP.Files {
 		st.files[f.Path] = f
 	}
-	mtu := p.TFTP.MTU
-	if mtu == 0 {
-		mtu = ethernetMTU
+	if st.mtu = p.TFTP.MTU; st.mtu == 0 {
+		st.mtu = ethernetMTU
 	}
-	st.largest = max(mtu-20-8-headerLen, minBlockSize)
 	if p.TFTP.Enabled {
 		for _, addr := range p.TFTP.Listen {
 			sock, err := s.host.Sockets.Acquire(socket.Key{Network: "udp", Addr: addr}, socket.Options{Buffer: 1 << 20})

@@ -3,6 +3,7 @@ package tftp
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	pin "github.com/pin/tftp/v3"
 
+	"helperd/internal/netns"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/timeline"
@@ -287,9 +289,7 @@ func TestRealClients(t *testing.T) {
 		"curl": {"-sS", "-o", out, "--tftp-blksize", "1400", "tftp://" + g.server.String() + "//dir/f"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
-				t.Skip(err)
-			}
+			netns.Tools(t, name)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			if text, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
@@ -432,4 +432,48 @@ func TestPrepareTakesAndGivesBack(t *testing.T) {
 	if err := g.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// A stop takes no new request and lets what runs come to its end.
+func TestDrain(t *testing.T) {
+	g := newRig(t, nil)
+	want := g.put(t, "f", 100_000)
+	w, late := g.dial(t), g.dial(t)
+	w.ask(opRead, "f", "octet", "windowsize", "4")
+	w.oack()
+	g.stop()
+	time.Sleep(50 * time.Millisecond)
+	late.ask(opRead, "f", "octet")
+	late.silence(50 * time.Millisecond)
+	w.ack(0)
+	if got := w.fetch(512, 4, nil); !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d", len(got), len(want))
+	}
+}
+
+// A port that somebody else holds is named, and taken when it is free.
+func TestPortHeld(t *testing.T) {
+	var other *net.UDPConn
+	g := newRig(t, func(p *plan.Plan) {
+		var err error
+		if other, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(p.TFTP.Listen[0])); err != nil {
+			t.Fatal(err)
+		}
+	})
+	g.put(t, "f", 100)
+	if s := g.Status(); s.State != services.Degraded || !strings.Contains(s.Problem, "is held by") {
+		t.Errorf("status %+v", s)
+	}
+	if err := g.Check(t.Context()); err != nil {
+		t.Errorf("while the port is held: %v", err)
+	}
+	other.Close()
+	for range 300 {
+		if g.Status().State == services.Up {
+			g.get(t, "f")
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("status %+v", g.Status())
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"helperd/services"
 )
@@ -85,10 +86,12 @@ func ask(ctx context.Context, server netip.AddrPort) error {
 		return fmt.Errorf("ask %s: %w; is the address on this machine?", server, err)
 	}
 	defer func() { _ = conn.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(2 * time.Second) // a packet may be lost
+	}
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
 	}
 	request := append([]byte{0, opRead}, checkPath+"\x00octet\x00"...)
 	if _, err := conn.WriteToUDPAddrPort(request, server); err != nil {

@@ -101,7 +101,7 @@ func (t *transfer) exchange(send func() error, judge func(ack uint16) verdict) e
 		if err := send(); err != nil && !lost(err) {
 			return t.broken(err)
 		}
-		deadline := time.Now().Add(t.timeout << min(try, 3))
+		deadline := time.Now().Add(t.gap(try))
 		for {
 			n, err := t.port.recv(t.in[:], deadline)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -140,6 +140,13 @@ func (t *transfer) exchange(send func() error, judge func(ack uint16) verdict) e
 		}
 	}
 	return errSilent
+}
+
+// gap is the wait after a packet was sent for the try-th time, counted from 0:
+// twice the one before, up to what a long timeout option says by itself.
+func (t *transfer) gap(try int) time.Duration {
+	const longest = 8 * time.Second
+	return min(t.timeout<<min(try, 3), max(t.timeout, longest))
 }
 
 // lost reports whether err is as good as a lost packet: a link or a route that

@@ -73,7 +73,7 @@ func (s *stage) begin(t *testing.T) (end func()) {
 		time.Sleep(time.Second) // the last reload under load, too
 		rate := func(a int64) int64 { return a * int64(time.Since(begun).Seconds()) }
 		s.await(t, "a whole download", 2*time.Minute, func() bool { return loads[3].done.Load()+int64(loads[3].lost) > 0 })
-		atLeast := []int64{rate(4000), rate(150), 8, 1}
+		atLeast := []int64{rate(2500), rate(100), 8, 1}
 		cancel()
 		time.Sleep(4 * time.Second) // what is under way ends
 		for i, l := range loads {
@@ -95,9 +95,9 @@ func (s *stage) dropped(t *testing.T) string {
 	return udp[1][slices.Index(udp[0], "RcvbufErrors")]
 }
 
-// worker is the n-th worker that a test adds.
+// worker is the n-th worker that a test adds. The example has worker-0 and worker-1.
 func worker(n int) (name, mac, ip, line string) {
-	name, mac, ip = fmt.Sprintf("worker-%d", n), fmt.Sprintf("52:54:00:aa:%02x:%02x", n>>8, n&255), fmt.Sprintf("192.168.67.%d", 30+n%60)
+	name, mac, ip = fmt.Sprintf("worker-%d", n+2), fmt.Sprintf("52:54:00:aa:%02x:%02x", n>>8, n&255), fmt.Sprintf("192.168.67.%d", 30+n%60)
 	return name, mac, ip, fmt.Sprintf("      - {name: %s, role: worker, mac: %q, ip: %s}\n", name, mac, ip)
 }
 

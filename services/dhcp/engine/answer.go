@@ -13,11 +13,13 @@ import (
 type Answer struct {
 	// Frame has packet.Headers bytes of room and then the message; empty: no answer.
 	Frame []byte
-	// To is set when the answer is routed: to a relay, or to a client behind a
-	// router. Otherwise it leaves as a frame from Source to Dest at MAC.
-	To           netip.AddrPort
-	Source, Dest netip.Addr
-	MAC          plan.MAC
+	// Source is the server's address, To where the answer goes.
+	Source netip.Addr
+	To     netip.AddrPort
+	// Routed answers, to a relay or to a client behind a router, go where the
+	// kernel's routes say; others go as a frame to MAC on the link of the request.
+	Routed bool
+	MAC    plan.MAC
 
 	// Record must be on disk before the answer is sent, if Durable.
 	Record  Record
@@ -39,7 +41,7 @@ type Record struct {
 }
 
 func (a *Answer) reset() {
-	a.Frame, a.To, a.Source, a.Dest, a.MAC = nil, netip.AddrPort{}, netip.Addr{}, netip.Addr{}, plan.MAC{}
+	a.Frame, a.Source, a.To, a.Routed, a.MAC = nil, netip.Addr{}, netip.AddrPort{}, false, plan.MAC{}
 	a.Record, a.Durable, a.Acked, a.Client, a.Events = Record{}, false, netip.Addr{}, plan.MAC{}, a.Events[:0]
 }
 
@@ -102,6 +104,7 @@ func (e *Engine) writeBoot(n *Subnet, c choice) {
 		w.AddMust(packet.BootFileName, e.bytes(c.file))
 	}
 	if c.config != "" {
+		w.Next(n.Server)
 		w.AddMust(packet.ConfigFile, e.bytes(c.config))
 	}
 	if c.prefix != "" {
@@ -149,22 +152,24 @@ func (e *Engine) finish(q *request, t packet.Type, addr netip.Addr) {
 	a.Client, a.Source = q.MAC, q.subnet.Server
 	e.scratch = e.scratch[:0]
 	e.count.Sent[t]++
+	var dest netip.Addr
 	switch {
 	case q.Relay.IsValid():
-		a.To = netip.AddrPortFrom(q.Relay, packet.ServerPort)
+		a.Routed, a.To = true, netip.AddrPortFrom(q.Relay, packet.ServerPort)
+		return
 	case t == packet.Nak:
-		a.MAC, a.Dest = broadcastMAC(), limitedBroadcast()
-	case q.Client.IsValid() && !onLink(q.link, q.Client):
-		a.To = netip.AddrPortFrom(q.Client, packet.ClientPort)
+		a.MAC, dest = broadcastMAC(), limitedBroadcast()
 	case q.Client.IsValid():
-		// By frame and not by the kernel's neighbour table, which may still have
-		// the machine that had this address before.
-		a.MAC, a.Dest = q.MAC, q.Client
+		// On the link by frame and not by the kernel's neighbour table, which may
+		// still have the machine that had this address before.
+		a.MAC, dest = q.MAC, q.Client
+		a.Routed = !onLink(q.link, q.Client)
 	case q.Broadcast:
-		a.MAC, a.Dest = broadcastMAC(), limitedBroadcast()
+		a.MAC, dest = broadcastMAC(), limitedBroadcast()
 	default:
-		a.MAC, a.Dest = q.MAC, addr // it cannot answer ARP for this address yet
+		a.MAC, dest = q.MAC, addr // it cannot answer ARP for this address yet
 	}
+	a.To = netip.AddrPortFrom(dest, packet.ClientPort)
 }
 
 func onLink(link []*Subnet, a netip.Addr) bool {

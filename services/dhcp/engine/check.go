@@ -25,8 +25,8 @@ func (e *Engine) Check(now int64) error {
 		if err := got.ParseReply(a.Frame[packet.Headers:]); err != nil {
 			return fmt.Errorf("answer for %s: %w", r.MAC, err)
 		}
-		if got.Type != packet.Ack || got.Server != r.subnet.Server || a.Dest != r.Address {
-			return fmt.Errorf("answer for %s is of type %d from %s to %s", r.MAC, got.Type, got.Server, a.Dest)
+		if got.Type != packet.Ack || got.Server != r.subnet.Server || a.To.Addr() != r.Address {
+			return fmt.Errorf("answer for %s is of type %d from %s to %s", r.MAC, got.Type, got.Server, a.To)
 		}
 		return nil
 	}

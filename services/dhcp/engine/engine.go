@@ -172,6 +172,7 @@ func (e *Engine) decline(q *request) {
 	e.table.unindex(b)
 	e.table.set(b, declined, q.now+quarantine)
 	e.record(q, b)
+	e.end(b)
 	e.tell(q, timeline.DHCPDecline, b.addr, "the pool address is in use by a machine that did not get it here; nobody is given it for an hour")
 }
 
@@ -183,6 +184,7 @@ func (e *Engine) release(q *request) {
 	}
 	e.table.set(b, bound, q.now)
 	e.record(q, b)
+	e.end(b)
 }
 
 // inform tells a client that has an address the other parameters.
@@ -202,18 +204,28 @@ func (e *Engine) record(q *request, b *binding) {
 	q.answer.Durable = true
 }
 
-// Stored notes that r is on disk.
+// end closes the tenancy of b's client, with the record that says so.
+func (e *Engine) end(b *binding) { b.promised, b.ended = 0, b.version }
+
+// Stored notes that r is on disk, so that its client is told.
 func (e *Engine) Stored(r *Record) {
-	if b := e.table.byAddr[r.Address]; b != nil && b.version == r.version {
+	b := e.table.byAddr[r.Address]
+	if b == nil {
+		return
+	}
+	if r.version > b.ended {
+		b.promised = max(b.promised, r.Expires.Unix())
+	}
+	if b.version == r.version {
 		b.stored = r.Expires.Unix()
 	}
 }
 
-// Lost notes that r could not be stored: its client was told nothing, so the
-// address is held for it only as long as an offer is.
+// Lost notes that r could not be stored: its client was told nothing, so what
+// it was promised before counts, or the address is held only as long as an offer is.
 func (e *Engine) Lost(r *Record, now int64) {
 	if b := e.table.byAddr[r.Address]; b != nil && b.version == r.version && b.state == bound {
-		e.table.set(b, bound, min(b.expires, now+holdFor))
+		e.table.set(b, bound, max(b.promised, min(b.expires, now+holdFor)))
 	}
 }
 

@@ -150,13 +150,13 @@ func TestWhereAnswersGo(t *testing.T) {
 			}
 			a := &l.last
 			if tt.to != "" {
-				if a.To.String() != tt.to {
-					t.Errorf("to %s, want %s", a.To, tt.to)
+				if a.To.String() != tt.to || !a.Routed || a.Source != ip("192.168.67.2") {
+					t.Errorf("routed %v from %s to %s, want to %s", a.Routed, a.Source, a.To, tt.to)
 				}
 				return
 			}
-			if a.To.IsValid() || a.Dest.String() != tt.dest || a.MAC != tt.link || a.Source != ip("192.168.67.2") {
-				t.Errorf("routed %s, frame from %s to %s at %s; want %s at %s", a.To, a.Source, a.Dest, a.MAC, tt.dest, tt.link)
+			if a.Routed || a.To.String() != tt.dest+":68" || a.MAC != tt.link || a.Source != ip("192.168.67.2") {
+				t.Errorf("routed %v, from %s to %s at %s; want %s at %s", a.Routed, a.Source, a.To, a.MAC, tt.dest, tt.link)
 			}
 		})
 	}

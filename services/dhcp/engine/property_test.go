@@ -10,8 +10,8 @@ import (
 	"helperd/plan"
 )
 
-// Whatever clients send in whatever order, with commits that fail, reloads and
-// restarts in between: an address that was acknowledged to one client is not
+// Whatever clients send in whatever order, with commits that come late or
+// fail, reloads and restarts in between: an address that was acknowledged to one client is not
 // acknowledged to another before its time is over, is in the pool or reserved
 // for the client, and is known after a restart.
 func TestNoAddressTwice(t *testing.T) {
@@ -25,6 +25,36 @@ func TestNoAddressTwice(t *testing.T) {
 		disk := map[netip.Addr]stateLease{}
 		have := map[plan.MAC]string{} // what a client believes to have
 		offered := map[plan.MAC]string{}
+		asked := map[plan.MAC]int{} // a client hears only the answer to its last request
+		type written struct {
+			mac    plan.MAC
+			asked  int
+			at     int64 // a client counts its lease from the request (RFC 2131 section 4.4.1)
+			record Record
+			answer *dhcpv4.DHCPv4
+		}
+		var queue []written
+		accept := func(mac plan.MAC, got *dhcpv4.DHCPv4, at int64) {
+			addr := yiaddr(got)
+			switch got.MessageType() {
+			case dhcpv4.MessageTypeOffer:
+				offered[mac] = addr.String()
+			case dhcpv4.MessageTypeNak:
+				delete(have, mac)
+			case dhcpv4.MessageTypeAck:
+				if p, ok := promised[addr]; ok && p.mac != mac && p.until > l.now {
+					rt.Fatalf("%s is promised to %s for %d s more and was given to %s", addr, p.mac, p.until-l.now, mac)
+				}
+				if (mac == node) != (addr == ip("192.168.67.10")) || mac != node && !l.policy.subnets[1].Prefix.Contains(addr) {
+					rt.Fatalf("%s got %s", mac, addr)
+				}
+				promised[addr] = promise{mac, at + int64(got.IPAddressLeaseTime(0).Seconds())}
+				have[mac] = addr.String()
+				if mac != node && disk[addr].Expires.Unix() < promised[addr].until {
+					rt.Fatalf("%s is promised until %d, the disk says %d", addr, promised[addr].until, disk[addr].Expires.Unix())
+				}
+			}
+		}
 		macs := []plan.MAC{node, {2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}, {2, 0, 0, 0, 0, 4}, {2, 0, 0, 0, 0, 5}, {2, 0, 0, 0, 0, 6}, {2, 0, 0, 0, 0, 7}}
 		addrs := []string{"192.168.67.10", "192.168.67.100", "192.168.67.102", "192.168.67.104", "192.168.67.105", "10.0.0.1"}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
@@ -35,10 +65,11 @@ func TestNoAddressTwice(t *testing.T) {
 			}
 			var got *dhcpv4.DHCPv4
 			send := func(typ dhcpv4.MessageType, more ...dhcpv4.Modifier) {
+				asked[mac]++
 				got = l.sendUnstored(mac, typ, append(mods, more...)...)
 			}
 			l.last = Answer{}
-			switch rapid.IntRange(0, 9).Draw(rt, "step") {
+			switch rapid.IntRange(0, 11).Draw(rt, "step") {
 			case 0:
 				send(dhcpv4.MessageTypeDiscover, requested(rapid.SampledFrom(addrs).Draw(rt, "wanted")))
 			case 1, 2:
@@ -67,6 +98,7 @@ func TestNoAddressTwice(t *testing.T) {
 				}
 			case 9:
 				if rapid.Bool().Draw(rt, "restart") {
+					queue = nil
 					var leases []stateLease
 					for _, r := range disk {
 						leases = append(leases, r)
@@ -77,36 +109,30 @@ func TestNoAddressTwice(t *testing.T) {
 				d.Subnets[0].Pool.Last = ip(rapid.SampledFrom([]string{"192.168.67.102", "192.168.67.104"}).Draw(rt, "end of pool"))
 				l.adopt(d)
 			}
-			if l.last.Durable {
-				if rapid.IntRange(0, 4).Draw(rt, "disk") == 0 {
-					l.e.Lost(&l.last.Record, l.now)
-					continue // nothing is sent
-				}
-				disk[l.last.Record.Address] = l.last.Record.Lease
-				l.e.Stored(&l.last.Record)
+			switch {
+			case l.last.Durable:
+				queue = append(queue, written{mac, asked[mac], l.now, l.last.Record, got})
+			case got != nil:
+				accept(mac, got, l.now)
 			}
-			if got == nil {
+			if len(queue) == 0 || rapid.IntRange(0, 2).Draw(rt, "disk is busy") > 0 {
 				continue
 			}
-			addr := yiaddr(got)
-			switch got.MessageType() {
-			case dhcpv4.MessageTypeOffer:
-				offered[mac] = addr.String()
-			case dhcpv4.MessageTypeNak:
-				delete(have, mac)
-			case dhcpv4.MessageTypeAck:
-				if p, ok := promised[addr]; ok && p.mac != mac && p.until > l.now {
-					rt.Fatalf("%s is promised to %s for %d s more and was given to %s", addr, p.mac, p.until-l.now, mac)
+			fails := rapid.IntRange(0, 4).Draw(rt, "disk") == 0
+			for _, w := range queue {
+				if fails {
+					l.e.Lost(&w.record, l.now)
+					continue
 				}
-				if (mac == node) != (addr == ip("192.168.67.10")) || mac != node && !l.policy.subnets[1].Pool.Contains(addr) {
-					rt.Fatalf("%s got %s", mac, addr)
-				}
-				promised[addr] = promise{mac, l.now + int64(got.IPAddressLeaseTime(0).Seconds())}
-				have[mac] = addr.String()
-				if mac != node && disk[addr].Expires.Unix() < promised[addr].until {
-					rt.Fatalf("%s is promised until %d, the disk says %d", addr, promised[addr].until, disk[addr].Expires.Unix())
+				disk[w.record.Address] = w.record.Lease
+				l.e.Stored(&w.record)
+			}
+			for _, w := range queue {
+				if !fails && w.answer != nil && w.asked == asked[w.mac] {
+					accept(w.mac, w.answer, w.at)
 				}
 			}
+			queue = nil
 		}
 	})
 }

@@ -129,11 +129,12 @@ func (w *Reply) write(o *option) {
 	if o == nil || o.done {
 		return
 	}
-	n := size(o.val)
-	if o.must {
+	n, reserved := size(o.val), w.must
+	if o.must { // those that were added first go first
 		w.must -= n
+		reserved = 1
 	}
-	if len(w.buf)+n+w.must > w.limit {
+	if len(w.buf)+n+reserved > w.limit {
 		return
 	}
 	o.done = true

@@ -102,6 +102,18 @@ func TestReplyFitsTheClient(t *testing.T) {
 	}
 }
 
+func TestReplyFirstThingsFirst(t *testing.T) {
+	var w Reply
+	w.Start(make([]byte, Buffer), parsed(t, message(nil, 53, 1, 1, 255)), Offer)
+	w.Add(DomainName, []byte("x"))
+	w.AddMust(ServerID, []byte{10, 0, 0, 1})
+	w.AddMust(ClientID, make([]byte, 200))
+	w.AddMust(RelayInfo, make([]byte, 200)) // does not fit any more
+	if diff := cmp.Diff([]byte{53, 54, 61}, codes(w.Finish([]byte{DomainName}))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestReplyHeader(t *testing.T) {
 	req := parsed(t, message(func(b []byte) { copy(b[4:], []byte{1, 2, 3, 4}); b[10] = 0x80; copy(b[24:], []byte{10, 9, 9, 9}) }, 53, 1, 3, 255))
 	buf := bytes.Repeat([]byte{0xee}, Buffer) // what the buffer held before must not leak
@@ -200,7 +212,7 @@ func TestFrameChecksums(t *testing.T) {
 		for i := range b {
 			b[i] = byte(i * 7)
 		}
-		Frame(b, netip.MustParseAddr("192.168.67.2"), netip.MustParseAddr("255.255.255.255"))
+		Frame(b, netip.MustParseAddr("192.168.67.2"), netip.MustParseAddrPort("255.255.255.255:68"))
 		if got := fold(sum(b[:20], 0)); got != 0xffff {
 			t.Errorf("IP header sums up to %#x", got)
 		}
