@@ -107,7 +107,7 @@ func eventLine(e *timeline.Event) string {
 		facts = append(facts, e.Detail)
 	}
 	if e.Repeated > 0 {
-		facts = append(facts, fmt.Sprintf("(and %d times more)", e.Repeated))
+		facts = append(facts, fmt.Sprintf("(%d times)", e.Repeated+1))
 	}
 	line := fmt.Sprintf("%s %s %-32s  %-16s  %s", e.Time.Local().Format("Jan _2 15:04:05.000"), mark, who, e.Kind, strings.Join(facts, "  "))
 	return strings.TrimRight(line, " ")

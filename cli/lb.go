@@ -32,6 +32,10 @@ func (a *app) lbCmd() *cobra.Command {
 
 // balancerRows writes two tables. OPEN, TOTAL and REFUSED count connections.
 func balancerRows(t *table, o *lb.Overview) {
+	if len(o.Frontends) == 0 {
+		t.line("the balancer serves no frontend")
+		return
+	}
 	t.line("%d of at most %d connections are open", o.Active, o.MaxConnections)
 	t.line("")
 	t.row("FRONTEND", "LISTENS ON", "BACKEND", "OPEN", "TOTAL", "REFUSED")

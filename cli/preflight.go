@@ -59,7 +59,11 @@ func advise(w io.Writer, found []preflight.Finding) {
 		if f.Level == preflight.OK {
 			continue
 		}
-		_, _ = fmt.Fprintf(w, "\n%s: %s %s %s\n", f.Level, f.Check, f.Where, f.What)
+		subject := f.Check
+		if f.Where != "" {
+			subject += " " + f.Where
+		}
+		_, _ = fmt.Fprintf(w, "\n%s: %s %s\n", f.Level, subject, f.What)
 		if f.Why != "" {
 			_, _ = fmt.Fprintf(w, "  why: %s\n", f.Why)
 		}

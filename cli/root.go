@@ -88,7 +88,7 @@ func noArgs(c *cobra.Command, args []string) error {
 func unknownCommand(c *cobra.Command, name string) error {
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(name); len(near) > 0 {
-		return fmt.Errorf("%s has no command %q; did you mean %s?", c.CommandPath(), name, strings.Join(near, " or "))
+		return fmt.Errorf("%s has no command %q (did you mean %s?)", c.CommandPath(), name, strings.Join(near, " or "))
 	}
 	return fmt.Errorf("%s has no command %q", c.CommandPath(), name)
 }
@@ -135,5 +135,7 @@ func (a *app) asks(c *cobra.Command) *cobra.Command {
 func (a *app) prints(c *cobra.Command) *cobra.Command {
 	a.output = asTable
 	c.Flags().VarP(&a.output, "output", "o", "table, json or yaml")
+	// It only fails for a flag that is not there.
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{string(asTable), string(asJSON), string(asYAML)}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"helperd/config"
@@ -14,7 +12,7 @@ func (a *app) schemaCmd() *cobra.Command {
 		Short: "Print the JSON schema of the configuration file, for editors",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s\n", config.Schema())
+			_, err := c.OutOrStdout().Write(config.Schema())
 			return err
 		},
 	}

@@ -56,12 +56,8 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 	case string:
 		// Texts are quoted: readers of YAML 1.1 take yes for true and some MAC addresses for numbers.
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v, Style: yaml.DoubleQuotedStyle}, nil
-	default: // number, true, false, null
-		n := new(yaml.Node)
+	default: // a number, true, false, null: written alike in both
 		b, err := json.Marshal(v)
-		if err != nil {
-			return nil, err
-		}
-		return n, yaml.Unmarshal(b, n)
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: string(b)}, err
 	}
 }

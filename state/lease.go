@@ -47,7 +47,7 @@ type Lease struct {
 	MAC      plan.MAC   `json:"mac"`
 	ClientID []byte     `json:"client_id,omitempty"` // option 61; empty: the client sends none
 	Hostname string     `json:"hostname,omitempty"`  // option 12 as the client sent it
-	Expires  time.Time  `json:"expires"`
+	Expires  time.Time  `json:"expires,omitzero"`
 	State    LeaseState `json:"state"`
 }
 

@@ -1,0 +1,210 @@
+package cli_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"helperd/api"
+	"helperd/internal/socket"
+	"helperd/nodes"
+	"helperd/plan"
+	"helperd/services"
+	"helperd/services/lb"
+	"helperd/services/lb/table"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+// daemon answers the API with what it holds.
+type daemon struct {
+	status  api.Status
+	nodes   []api.Node
+	leases  []api.Lease
+	balance lb.Overview
+	events  *timeline.Timeline
+}
+
+func (d *daemon) Status() api.Status         { return d.status }
+func (d *daemon) Nodes() []api.Node          { return d.nodes }
+func (d *daemon) Leases() []api.Lease        { return d.leases }
+func (d *daemon) Balancer() any              { return d.balance }
+func (d *daemon) PlanText() string           { return "dns:\n  listen 192.168.67.2:53\n" }
+func (d *daemon) Events() *timeline.Timeline { return d.events }
+func (d *daemon) Reload() error              { return nil }
+func (d *daemon) Panic(string) error         { return errors.New("the daemon runs without test hooks") }
+func (d *daemon) Metrics() http.Handler      { return http.NotFoundHandler() }
+
+func (d *daemon) Reinstall(name string) error {
+	if slices.ContainsFunc(d.nodes, func(n api.Node) bool { return n.Name == name || n.FQDN == name }) {
+		return nil
+	}
+	return fmt.Errorf("%w node %q; `helperd nodes` lists them", api.ErrUnknown, name)
+}
+
+// serve answers for d on a unix socket until the test ends.
+func serve(t testing.TB, d *daemon, path string) (*http.Server, error) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	srv := &http.Server{Handler: api.Handler(d)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l)
+	}()
+	t.Cleanup(func() {
+		_ = srv.Close()
+		<-done
+	})
+	return srv, nil
+}
+
+// serveAll starts one daemon for every state of a helper node: healthy.sock and so on in dir.
+func serveAll(t testing.TB, dir string) error {
+	t.Helper()
+	for name, d := range daemons() {
+		if _, err := serve(t, d, filepath.Join(dir, name+".sock")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// before is a time that is shown as hours and minutes ago, which stay the same while a test runs.
+func before(hours, minutes int) time.Time {
+	return time.Now().Add(-time.Duration(hours)*time.Hour - time.Duration(minutes)*time.Minute - 20*time.Second)
+}
+
+func bound(network, address string) socket.Status {
+	return socket.Status{Network: network, Address: address, Bound: true}
+}
+
+func healthy() *daemon {
+	addr := netip.MustParseAddr
+	mac := plan.MAC{0x52, 0x54, 0, 0x60, 0x72, 0x67}
+	return &daemon{
+		status: api.Status{
+			Version: "v1.2.3", PID: 4711, Started: before(50, 10), Generation: 7,
+			Configuration: api.Configuration{
+				Path: "/etc/helper.yaml", State: api.Applied, Applied: before(2, 5),
+				Hash: "3f2a9c5d10b4aa00000000000000000000000000000000000000000000000000",
+			},
+			Services: []api.Service{
+				{Name: "dns", Status: services.Status{State: services.Up, Listeners: []socket.Status{
+					bound("udp", "192.168.67.2:53"), bound("tcp", "192.168.67.2:53"),
+				}, Counters: map[string]uint64{"queries": 12}}},
+				{Name: "http", Status: services.Status{State: services.Up, Listeners: []socket.Status{bound("tcp", "192.168.67.2:8080")}}},
+				{Name: "tftp", Status: services.Status{State: services.Disabled}},
+				{Name: "lb", Status: services.Status{State: services.Up, Listeners: []socket.Status{
+					bound("tcp", "192.168.67.2:80"), bound("tcp", "192.168.67.2:443"), bound("tcp", "192.168.67.2:6443"), bound("tcp", "192.168.67.2:22623"),
+				}}},
+				{Name: "dhcp", Status: services.Status{State: services.Up, Listeners: []socket.Status{
+					{Network: "udp", Address: "0.0.0.0:67", Device: "eth0", Bound: true},
+				}}},
+			},
+			Unserved: []api.Unserved{{Service: "nfs", Reason: "exports are checked and not served by this version"}},
+		},
+		nodes: []api.Node{
+			{
+				Name: "bootstrap", FQDN: "bootstrap.ocp4.example.com", Cluster: "ocp4", Role: plan.Bootstrap, MACs: []plan.MAC{mac}, IP: addr("192.168.67.10"),
+				Story: timeline.Story{Node: "bootstrap.ocp4.example.com", Stage: timeline.Ready, Since: before(3, 1), Last: before(1, 2)},
+				Boot:  nodes.State{Node: "bootstrap.ocp4.example.com", Phase: nodes.Installed},
+			},
+			{
+				Name: "master-0", FQDN: "master-0.ocp4.example.com", Cluster: "ocp4", Role: plan.Master, IP: addr("192.168.67.11"),
+				Story: timeline.Story{Stage: timeline.Rootfs, Since: before(1, 9), Last: before(1, 4), Progress: "rootfs 43 %", Hint: "rootfs 43 % stopped 1h4m20s ago"},
+				Boot:  nodes.State{Phase: nodes.Installing},
+			},
+			{
+				Name: "worker-0", FQDN: "worker-0.ocp4.example.com", Cluster: "ocp4", Role: plan.Worker, IP6: addr("fd00::21"),
+				Story: timeline.Story{Stage: timeline.Off}, Boot: nodes.State{Phase: nodes.Armed},
+			},
+		},
+		leases: []api.Lease{
+			{Kind: "reservation", Node: "bootstrap.ocp4.example.com", Lease: state.Lease{Address: addr("192.168.67.10"), MAC: mac, Hostname: "bootstrap.ocp4.example.com", State: state.Bound}},
+			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.100"), MAC: plan.MAC{2, 0, 0, 0, 0, 1}, Hostname: "laptop\x1b[2J", Expires: time.Now().Add(3*time.Hour + 7*time.Minute + 40*time.Second), State: state.Bound}},
+			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.101"), MAC: plan.MAC{2, 0, 0, 0, 0, 2}, Expires: before(0, 5), State: state.Bound}},
+			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.102"), MAC: plan.MAC{2, 0, 0, 0, 0, 3}, Expires: time.Now().Add(50*time.Hour + 40*time.Minute), State: state.Declined}},
+		},
+		balance: balance(),
+		events:  events(),
+	}
+}
+
+func balance() lb.Overview {
+	at := netip.MustParseAddrPort
+	return lb.Overview{
+		MaxConnections: 100000, Active: 3,
+		Frontends: []lb.FrontendStatus{
+			{Name: "api.ocp4.example.com", Listen: []netip.AddrPort{at("192.168.67.2:6443")}, Backend: "api.ocp4.example.com", Active: 3, Total: 1200},
+			{Name: "git", Listen: []netip.AddrPort{at("192.168.67.2:9418"), at("[fd00::2]:9418")}, Backend: "git", Refused: 4},
+		},
+		Backends: []lb.BackendStatus{
+			{Name: "api.ocp4.example.com", Servers: []lb.ServerStatus{
+				{Name: "bootstrap", Address: at("192.168.67.10:6443"), State: "up", Since: before(3, 0), Active: 3, Total: 1200, Failed: 1, Last: &table.Result{At: before(1, 0), OK: true, Detail: "HTTP 200"}},
+				{Name: "master-0", Address: at("192.168.67.11:6443"), State: "dead", Since: before(30, 0), Last: &table.Result{At: before(1, 0), Detail: "connection refused"}},
+			}},
+			{Name: "git", Servers: []lb.ServerStatus{
+				{Name: "g1", Address: at("192.168.67.31:9418"), State: "unready", Fallback: true, Since: before(2, 0)},
+				{Name: "g2", Address: at("192.168.67.32:9418"), State: "starting", Backup: true},
+			}},
+		},
+	}
+}
+
+// events are of 4 March 2026, one a second and a half.
+func events() *timeline.Timeline {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	tl := timeline.New(func() time.Time { now = now.Add(1500 * time.Millisecond); return now })
+	mac, ip, node := plan.MAC{0x52, 0x54, 0, 0x60, 0x72, 0x67}, netip.MustParseAddr("192.168.67.10"), "bootstrap.ocp4.example.com"
+	for _, e := range []timeline.Event{
+		{Kind: timeline.ConfigApplied, Detail: "7 nodes"},
+		{Kind: timeline.DHCPAck, Node: node, MAC: mac, Addr: ip, Detail: "snponly.efi"},
+		{Kind: timeline.TFTPGet, Node: node, Addr: ip, File: "snponly.efi", Bytes: 177664, Total: 177664},
+		{Kind: timeline.HTTPGet, Node: node, Addr: ip, File: "/artifacts/rhcos/rootfs", Bytes: 462 << 20, Total: 1 << 30},
+		{Kind: timeline.DHCPRefused, MAC: plan.MAC{2, 0, 0, 0, 0, 9}, Detail: "this MAC is of no node\x1b[31m"},
+		{Kind: timeline.DHCPRefused, MAC: plan.MAC{2, 0, 0, 0, 0, 9}, Detail: "this MAC is of no node\x1b[31m"},
+		{Kind: timeline.HTTPMiss, Addr: netip.MustParseAddr("192.168.67.77"), File: "/favicon.ico", Detail: "there is no such file"},
+	} {
+		tl.Emit(e)
+	}
+	return tl
+}
+
+// daemons are those of serveAll by name.
+func daemons() map[string]*daemon {
+	all := map[string]*daemon{"healthy": healthy(), "held": healthy(), "broken": healthy(), "fresh": {
+		status: api.Status{Version: "v1.2.3", PID: 1, Started: before(1, 0), Configuration: api.Configuration{
+			Path: "/etc/helper.yaml", State: api.Missing, Errors: []string{"open /etc/helper.yaml: no such file or directory"},
+		}},
+		nodes: []api.Node{}, leases: []api.Lease{}, events: timeline.New(time.Now),
+	}}
+	held := all["held"].status.Services
+	held[0].Listeners[1].Bound, held[0].Listeners[1].Holder = false, "systemd-resolved (pid 812)"
+	held[0].State, held[0].Problem = services.Degraded, "tcp 192.168.67.2:53 is held by systemd-resolved (pid 812): stop it, the port is taken as soon as it is free"
+	held[1].State = services.Degraded
+	held[1].Problem = strings.Join([]string{
+		"kernel of artifact rhcos: /srv/rhcos/kernel is missing: copy it there",
+		"master.ign of cluster ocp4: /srv/ignition/ocp4/master.ign cannot be read: chmod it",
+	}, "\n")
+	held[3].LastError, held[3].Panics = "panic: runtime error: index out of range [3] with length 3", 2
+
+	broken := &all["broken"].status.Configuration
+	broken.State = api.Broken
+	broken.Errors = []string{
+		`/etc/helper.yaml:11:5: networks[0]: unknown key "gatway"; did you mean "gateway"?`,
+		`/etc/helper.yaml:35:43: node "worker-1": MAC 52:54:00:f4:26:a1 is already used by node "worker-0" (line 34)`,
+	}
+	broken.Warnings = []string{"/etc/helper.yaml:10:5: warning: network 192.168.67.0/24: no gateway"}
+	return all
+}
