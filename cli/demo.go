@@ -18,9 +18,9 @@ func newDemoCmd() *cobra.Command {
 		Short: "Boot a small virtual cluster on this machine: no root, no hardware, no change to the machine",
 		Long: "demo runs the daemon with the example configuration in a network namespace of its own, and boots\n" +
 			"the example's machines there: they ask by DHCP, load by TFTP and HTTP, install, resolve names and\n" +
-			"join through the balancer. Then a worker is added to the file while all runs, and bootstrap is\n" +
-			"switched off. It succeeds only when every machine came up and no connection was lost. It takes\n" +
-			"about 20 s and needs user namespaces, or root.",
+			"join through the balancer. Then a worker is added to the file while all runs. It succeeds only\n" +
+			"when every machine came up and no connection was lost. It takes about 20 s and needs user\n" +
+			"namespaces, or root.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			opt.Version, opt.Out = c.Root().Version, c.OutOrStdout()
@@ -35,6 +35,7 @@ func newDemoCmd() *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().BoolVar(&opt.Full, "full", false, "go on until the masters have taken over, and switch bootstrap off (15 s more)")
 	c.Flags().BoolVar(&opt.Keep, "keep", false, "go on after all machines are up, until Ctrl-C")
 	c.Flags().BoolVar(&opt.JSON, "json", false, "print one JSON object a line")
 	c.Flags().BoolVar(&inside, "inside", false, "run in this network namespace")

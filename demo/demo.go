@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"helperd/api"
 	"helperd/config"
 	"helperd/daemon"
+	"helperd/ghost"
 	"helperd/internal/guard"
 )
 
@@ -23,6 +25,11 @@ type Options struct {
 	JSON    bool // one JSON object a line in place of text
 	Full    bool // wait until the masters have taken over, and switch bootstrap off
 	Keep    bool // go on after all are up, until ctx ends
+
+	spoil    func(*site) // changes the files before anything reads them
+	patience time.Duration
+	brief    bool // ends when the first machines are up
+	standIns bool // also where the machine has real boot loaders
 }
 
 // longest is how long all nodes together may take.
@@ -39,9 +46,12 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	s, err := newSite(dir)
+	s, err := newSite(dir, opt.standIns)
 	if err != nil {
 		return fmt.Errorf("make the demonstration's files: %w", err)
+	}
+	if opt.spoil != nil {
+		opt.spoil(s)
 	}
 	d := &demo{Options: opt, site: s, show: newShow(opt), client: api.NewClient(s.socketPath())}
 	d.guard = guard.New(func(name string, value any, stack []byte) {
@@ -81,7 +91,8 @@ func (d *demo) run(ctx context.Context) error {
 	defer stop()
 	defer d.fleet.close()
 
-	limited, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done after %s", longest))
+	patience := cmp.Or(d.patience, longest)
+	limited, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done after %s", patience))
 	defer cancel()
 	err = d.play(limited)
 	if table := d.table(ctx); err == nil {
@@ -96,9 +107,24 @@ func (d *demo) run(ctx context.Context) error {
 
 // play is what the demonstration shows.
 func (d *demo) play(ctx context.Context) error {
-	d.show.note("%d machines are switched on", len(d.cfg.Clusters[0].Nodes))
-	if err := d.fleet.boot(ctx, d, d.cfg.Clusters[0].Nodes); err != nil {
+	var first, rest []config.Node
+	for _, n := range d.cfg.Clusters[0].Nodes {
+		if n.Role == string(ghost.Bootstrap) {
+			first = append(first, n)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	d.show.note("bootstrap is switched on")
+	if err := d.fleet.boot(ctx, d, first); err != nil {
 		return err
+	}
+	d.show.note("%d more machines are switched on; where they need bootstrap they wait for the balancer, which wants three good answers 5 s apart", len(rest))
+	if err := d.fleet.boot(ctx, d, rest); err != nil {
+		return err
+	}
+	if d.brief {
+		return nil
 	}
 	if err := d.addLive(ctx); err != nil || !d.Full {
 		return err
@@ -210,19 +236,37 @@ func (d *demo) applied(ctx context.Context, generation uint64) error {
 	return fmt.Errorf("the daemon does not serve the file after %s: %w", patience, last)
 }
 
-// healthy tells what the daemon serves, or what it cannot.
+// healthy waits a moment until every service does its work, and tells what is
+// served. A service with a problem is told of and no end: the machines will
+// show what comes of it.
 func (d *demo) healthy(ctx context.Context) error {
-	status, err := d.client.Status(ctx)
-	if err != nil {
-		return err
-	}
-	listeners := 0
-	for _, s := range status.Services {
-		if s.Problem != "" || s.LastError != "" {
-			return fmt.Errorf("service %s: %s %s", s.Name, s.Problem, s.LastError)
+	const patience, pause = 2 * time.Second, 50 * time.Millisecond
+	var problem error
+	for range patience / pause {
+		status, err := d.client.Status(ctx)
+		if err != nil {
+			return err
 		}
-		listeners += len(s.Listeners)
+		if problem = ailing(status.Services); problem == nil {
+			d.show.note("helperd serves %s at %s, in a network of its own", names(status.Services), d.cfg.Helper.Address)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 	}
-	d.show.note("helperd serves %s on %d sockets at %s, in a network of its own", names(status.Services), listeners, d.cfg.Helper.Address)
+	d.show.note("helperd serves at %s, not without problems: %v", d.cfg.Helper.Address, problem)
+	return nil
+}
+
+// ailing says which service does not do its work, and why.
+func ailing(services []api.Service) error {
+	for _, s := range services {
+		if s.Problem != "" {
+			return fmt.Errorf("service %s: %s", s.Name, s.Problem)
+		}
+	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +44,14 @@ func enter(ctx context.Context, args []string, stdout, stderr io.Writer, flags u
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
 		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 	}
-	return c.Run()
+	// The child dies with the thread that started it, not with the process (prctl(2), PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := c.Run()
+	if errors.Is(err, context.Canceled) {
+		return nil // it was asked to end, and ended well
+	}
+	return err
 }
 
 // remedy says which switch forbids user namespaces.

@@ -10,8 +10,10 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"helperd/boot"
 	"helperd/config"
 	"helperd/examples"
+	"helperd/plan"
 )
 
 // Sizes of the files that nodes boot. A real kernel is as large; a real
@@ -35,8 +37,20 @@ func (s *site) socketPath() string { return filepath.Join(s.dir, "helperd.sock")
 func (s *site) logPath() string    { return filepath.Join(s.dir, "helperd.log") }
 
 // newSite makes the files that the example names, below dir in place of /.
-func newSite(dir string) (*site, error) {
+// Where the machine has no iPXE, files of the same names stand in for it: no
+// ghost runs them.
+func newSite(dir string, standIns bool) (*site, error) {
 	s := &site{dir: dir, text: strings.ReplaceAll(string(examples.OCP4()), "/srv/", dir+"/srv/")}
+	found := boot.FindLoaders()
+	if standIns || found[plan.Undionly] == "" || found[plan.SNPOnly64] == "" {
+		root := filepath.Join(dir, "srv", "tftp")
+		s.text += "\ntftp:\n  root: " + root + "\n"
+		for _, l := range []plan.Loader{plan.Undionly, plan.SNPOnly64} {
+			if err := noise(filepath.Join(root, string(l)), loaderSize); err != nil {
+				return nil, err
+			}
+		}
+	}
 	cfg, diags := config.Load([]byte(s.text))
 	if diags.HasErrors() {
 		return nil, fmt.Errorf("the example is not valid: %w", diags)

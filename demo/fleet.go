@@ -55,7 +55,6 @@ func firmwareOf(i int) ghost.Firmware {
 func (f *fleet) boot(ctx context.Context, d *demo, nodes []config.Node) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	started := make([]*machine, len(nodes))
 	done := make(chan error, len(nodes))
 	for i := range nodes {
 		n := &nodes[i]
@@ -63,7 +62,6 @@ func (f *fleet) boot(ctx context.Context, d *demo, nodes []config.Node) error {
 			Name: n.Name, MAC: net.HardwareAddr(n.MAC[0][:]), Role: ghost.Role(n.Role), Firmware: firmwareOf(len(f.machines)),
 			Bridge: bridge, Outside: outsideName, Guard: d.guard,
 		}}
-		started[i] = m
 		f.machines = append(f.machines, m)
 		d.guard.Go("ghost "+n.Name, func() {
 			err := errors.New("panic")
@@ -93,11 +91,8 @@ func (f *fleet) follow(ctx context.Context, d *demo, m *machine) error {
 		d.show.step(s)
 	})
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	m.ended, m.err = time.Now(), err
-	f.mu.Unlock()
-	if err == nil && m.role == string(ghost.Bootstrap) {
-		d.show.note("the balancer takes %s into service after three good answers, 5 s apart; the others wait for it", m.Name)
-	}
 	return err
 }
 

@@ -49,6 +49,9 @@ func buildLAN(helper netip.Prefix) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = bridge
+	// A bridge without an address of its own takes that of a port, and changes it
+	// when that port goes: the others would talk to a machine that is gone.
+	attrs.HardwareAddr = net.HardwareAddr{0x52, 0x54, 0, 0xff, 0xff, 2}
 	br := &netlink.Bridge{LinkAttrs: attrs}
 	if err := netlink.LinkAdd(br); err != nil {
 		if errors.Is(err, unix.EOPNOTSUPP) {

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -64,17 +63,21 @@ func (s *show) note(format string, args ...any) {
 	s.write(line{Node: "demo", Detail: fmt.Sprintf(format, args...)})
 }
 
-// tail shows the last lines of the daemon's log.
+// tail shows the last warnings of the daemon's log.
 func (s *show) tail(path string) {
-	const most = 15
+	const most = 10
 	b, err := os.ReadFile(path)
-	if err != nil || len(b) == 0 {
+	if err != nil {
 		return
 	}
-	lines := strings.Split(string(bytes.TrimSpace(b)), "\n")
-	s.note("the daemon's log ends with:")
+	var lines []string
+	for l := range strings.Lines(string(b)) {
+		if !strings.Contains(l, "level=INFO") {
+			lines = append(lines, strings.TrimSpace(l))
+		}
+	}
 	for _, l := range lines[max(0, len(lines)-most):] {
-		s.note("  %s", l)
+		s.note("daemon's log: %s", l)
 	}
 }
 

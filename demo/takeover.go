@@ -16,7 +16,7 @@ import (
 // takeover waits until the balancer has found every node ready, switches the
 // bootstrap machine off, and sees that no connection is lost.
 func (d *demo) takeover(ctx context.Context) error {
-	d.show.note("the balancer looks at masters and routers: three good answers in a row, one every 5 s")
+	d.show.note("the balancer looks at masters and routers the same way")
 	if err := d.allReady(ctx); err != nil {
 		return err
 	}

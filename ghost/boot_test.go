@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +65,13 @@ func (h *helper) note(format string, args ...any) {
 	h.asked = append(h.asked, fmt.Sprintf(format, args...))
 }
 
+// requests are what was asked so far.
+func (h *helper) requests() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.asked)
+}
+
 // start serves on the bridge br0 of a namespace of the test.
 func (h *helper) start(t *testing.T) *netns.NS {
 	t.Helper()
@@ -101,7 +109,7 @@ func (h *helper) start(t *testing.T) *netns.NS {
 	go httpServer.Serve(tcp)
 	t.Cleanup(func() {
 		dhcpServer.Close()
-		udp69.Close()
+		tftpServer.Shutdown() // after a mere Close its loop would spin
 		udp53.Close()
 		httpServer.Close()
 	})
@@ -239,7 +247,7 @@ func TestEveryFirmwareBoots(t *testing.T) {
 			n := &Node{Firmware: tt.firmware, Role: Bootstrap}
 			steps, err := boot(t, h, n)
 			if err != nil {
-				t.Fatalf("%v\n%s", err, strings.Join(h.asked, "\n"))
+				t.Fatalf("%v\n%s", err, strings.Join(h.requests(), "\n"))
 			}
 			for _, s := range steps {
 				t.Logf("%-10s %8s  %s", s.Stage, s.Took.Round(time.Microsecond), s.Detail)
@@ -247,13 +255,13 @@ func TestEveryFirmwareBoots(t *testing.T) {
 			if last := steps[len(steps)-1]; last.Stage != StageReady {
 				t.Errorf("last stage is %s", last.Stage)
 			}
-			rest := h.asked
+			rest := h.requests()
 			for _, want := range tt.asks {
 				i := 0
 				for ; i < len(rest) && !strings.HasPrefix(rest[i], want); i++ {
 				}
 				if i == len(rest) {
-					t.Fatalf("never asked %q, or not in its turn:\n%s", want, strings.Join(h.asked, "\n"))
+					t.Fatalf("never asked %q, or not in its turn:\n%s", want, strings.Join(h.requests(), "\n"))
 				}
 				rest = rest[i+1:]
 			}
@@ -303,7 +311,6 @@ func TestStuckNodeSaysWhy(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			h := newHelper()
 			tt.spoil(h)
 			_, err := boot(t, h, &Node{Firmware: UEFIPXE, Role: Bootstrap})

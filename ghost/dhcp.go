@@ -50,7 +50,6 @@ func (l *Link) dhcp(ctx context.Context, c client, waits []time.Duration) (lease
 		return lease{}, fmt.Errorf("open a raw socket: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 
 	x := exchange{conn: conn, mac: mac, client: c, waits: waits}
 	if _, err := rand.Read(x.xid[:]); err != nil {
@@ -156,19 +155,16 @@ func (x *exchange) ask(ctx context.Context, p *dhcpv4.DHCPv4, take func(*dhcpv4.
 		if _, err := x.conn.WriteTo(p.ToBytes(), to); err != nil {
 			return nil, fmt.Errorf("send %s: %w", p.MessageType(), err)
 		}
-		if err := x.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-			return nil, err
-		}
-		for {
-			n, _, err := x.conn.ReadFrom(b)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
+		for deadline := time.Now().Add(wait); ; {
+			n, err := receive(ctx, x.conn, deadline, func() (int, error) {
+				n, _, err := x.conn.ReadFrom(b)
+				return n, err
+			})
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
 			}
 			if err != nil {
-				return nil, fmt.Errorf("wait for a reply: %w", err)
+				return nil, err
 			}
 			r, err := dhcpv4.FromBytes(b[:n])
 			if err != nil || r.OpCode != dhcpv4.OpcodeBootReply || r.TransactionID != x.xid || r.ClientHWAddr.String() != x.mac.String() {
@@ -180,6 +176,31 @@ func (x *exchange) ask(ctx context.Context, p *dhcpv4.DHCPv4, take func(*dhcpv4.
 		}
 	}
 	return nil, os.ErrDeadlineExceeded
+}
+
+// receive calls read until it gives something, the deadline is over or ctx
+// ends. It looks up at ctx ten times a second.
+func receive(ctx context.Context, conn interface{ SetReadDeadline(time.Time) error }, deadline time.Time, read func() (int, error)) (int, error) {
+	const glance = 100 * time.Millisecond
+	for {
+		until := time.Now().Add(glance)
+		last := !until.Before(deadline)
+		if last {
+			until = deadline
+		}
+		if err := conn.SetReadDeadline(until); err != nil {
+			return 0, err
+		}
+		n, err := read()
+		switch {
+		case ctx.Err() != nil:
+			return 0, context.Cause(ctx)
+		case err == nil:
+			return n, nil
+		case last || !errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, err
+		}
+	}
 }
 
 // bootFile is option 67, or the file field.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -24,9 +25,14 @@ const (
 
 // A statusError is an HTTP answer that is not 200.
 type statusError struct {
-	url  string
+	url  string // without its query, which may hold a token
 	code int
 	text string // begin of the body, where servers say why
+}
+
+func newStatusError(url string, code int, text string) *statusError {
+	url, _, _ = strings.Cut(url, "?")
+	return &statusError{url, code, text}
 }
 
 func (e *statusError) Error() string {
@@ -86,7 +92,7 @@ func (r *run) get(ctx context.Context, agent, url string, text bool) (body, erro
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return b, &statusError{url, res.StatusCode, firstLine(b.text)}
+		return b, newStatusError(url, res.StatusCode, firstLine(b.text))
 	case err != nil:
 		return b, fmt.Errorf("%s broke off after %d bytes: %w", url, b.bytes, err)
 	case res.ContentLength >= 0 && res.ContentLength != b.bytes:
@@ -103,7 +109,7 @@ func (r *run) head(ctx context.Context, agent, url string) (int64, error) {
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return 0, &statusError{"HEAD " + url, res.StatusCode, ""}
+		return 0, newStatusError("HEAD "+url, res.StatusCode, "")
 	}
 	return res.ContentLength, nil
 }
@@ -135,7 +141,8 @@ func again(err error) bool {
 }
 
 // retry calls fn until it succeeds, the error is one to give up on, or ctx
-// ends. What keeps the node waiting is reported once.
+// ends. What keeps the node waiting is reported: that there is no answer once,
+// and every new answer.
 func (r *run) retry(ctx context.Context, stage Stage, pause time.Duration, fn func() error) error {
 	said := ""
 	for {
@@ -143,9 +150,14 @@ func (r *run) retry(ctx context.Context, stage Stage, pause time.Duration, fn fu
 		if err == nil || !again(err) {
 			return err
 		}
-		if said != err.Error() && ctx.Err() == nil {
-			said = err.Error()
-			r.report(Step{Node: r.Name, Stage: stage, Detail: "waits: " + said, At: time.Now()})
+		why := "no answer"
+		var status *statusError
+		if errors.As(err, &status) {
+			why = err.Error()
+		}
+		if said != why && ctx.Err() == nil {
+			said = why
+			r.report(Step{Node: r.Name, Stage: stage, Detail: "waits: " + err.Error(), At: time.Now()})
 		}
 		select {
 		case <-ctx.Done():

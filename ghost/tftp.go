@@ -48,12 +48,12 @@ func (e *tftpError) Error() string { return fmt.Sprintf("TFTP error %d: %s", e.c
 
 // tftpSize asks for the size of file and breaks off, as OVMF does before it reads.
 func (l *Link) tftpSize(ctx context.Context, from netip.Prefix, server netip.Addr, file string) (int64, error) {
-	t, err := l.tftpOpen(ctx, from, server)
+	t, err := l.tftpOpen(from, server)
 	if err != nil {
 		return 0, err
 	}
 	defer t.close()
-	p, err := t.first(file, tftpOptions{blksize: 1468, windowsize: 4, tsize: true})
+	p, err := t.first(ctx, file, tftpOptions{blksize: 1468, windowsize: 4, tsize: true})
 	if err != nil {
 		return 0, err
 	}
@@ -66,45 +66,39 @@ func (l *Link) tftpSize(ctx context.Context, from netip.Prefix, server netip.Add
 
 // tftpGet reads file whole, in octet mode.
 func (l *Link) tftpGet(ctx context.Context, from netip.Prefix, server netip.Addr, file string, o tftpOptions) ([]byte, error) {
-	t, err := l.tftpOpen(ctx, from, server)
+	t, err := l.tftpOpen(from, server)
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
-	p, err := t.first(file, o)
+	p, err := t.first(ctx, file, o)
 	if err != nil {
 		return nil, err
 	}
-	return t.receive(p)
+	return t.receive(ctx, p)
 }
 
 type transfer struct {
-	conn *net.UDPConn
-	peer netip.AddrPort // the server's port for this transfer, once known
-	stop func() bool
-
+	conn            *net.UDPConn
+	peer            netip.AddrPort // the server's port for this transfer, once known
 	blksize, window int
 	tsize           int64 // 0: unknown
 	buf             []byte
 }
 
-func (l *Link) tftpOpen(ctx context.Context, from netip.Prefix, server netip.Addr) (*transfer, error) {
+func (l *Link) tftpOpen(from netip.Prefix, server netip.Addr) (*transfer, error) {
 	conn, err := l.ListenPacket(netip.AddrPortFrom(from.Addr(), 0))
 	if err != nil {
 		return nil, err
 	}
 	t := &transfer{conn: conn, peer: netip.AddrPortFrom(server, 69), blksize: 512, window: 1, buf: make([]byte, 65536)}
-	t.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return t, nil
 }
 
-func (t *transfer) close() {
-	t.stop()
-	_ = t.conn.Close()
-}
+func (t *transfer) close() { _ = t.conn.Close() }
 
 // first sends the read request and gives the first answer: OACK or the first block.
-func (t *transfer) first(file string, o tftpOptions) ([]byte, error) {
+func (t *transfer) first(ctx context.Context, file string, o tftpOptions) ([]byte, error) {
 	req := []byte{0, opRead}
 	put := func(words ...string) {
 		for _, w := range words {
@@ -119,7 +113,7 @@ func (t *transfer) first(file string, o tftpOptions) ([]byte, error) {
 	if o.windowsize > 0 {
 		put("windowsize", strconv.Itoa(o.windowsize))
 	}
-	p, err := t.ask(req, func(p []byte) bool { return true })
+	p, err := t.ask(ctx, req, func(p []byte) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -155,12 +149,12 @@ func (t *transfer) accept(granted map[string]string, o tftpOptions) error {
 }
 
 // receive reads the blocks; p is the first answer.
-func (t *transfer) receive(p []byte) ([]byte, error) {
+func (t *transfer) receive(ctx context.Context, p []byte) ([]byte, error) {
 	var file bytes.Buffer
 	last := uint16(0) // the last block received in order
 	inWindow := 0
 	if binary.BigEndian.Uint16(p) == opOACK {
-		next, err := t.ask(ack(0), isData)
+		next, err := t.ask(ctx, ack(0), isData)
 		if err != nil {
 			return nil, err
 		}
@@ -182,12 +176,12 @@ func (t *transfer) receive(p []byte) ([]byte, error) {
 		var err error
 		if answer {
 			inWindow = 0
-			p, err = t.ask(ack(last), isData)
+			p, err = t.ask(ctx, ack(last), isData)
 		} else {
-			p, err = t.next(time.Now().Add(time.Second), isData)
+			p, err = t.next(ctx, time.Now().Add(time.Second), isData)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				inWindow = 0
-				p, err = t.ask(ack(last), isData)
+				p, err = t.ask(ctx, ack(last), isData)
 			}
 		}
 		if err != nil {
@@ -205,12 +199,12 @@ func ack(block uint16) []byte { return []byte{0, opAck, byte(block >> 8), byte(b
 func isData(p []byte) bool { return binary.BigEndian.Uint16(p) == opData }
 
 // ask sends p until an answer comes that want accepts, 6 times as firmware does.
-func (t *transfer) ask(p []byte, want func([]byte) bool) ([]byte, error) {
+func (t *transfer) ask(ctx context.Context, p []byte, want func([]byte) bool) ([]byte, error) {
 	for try := range 6 {
 		if _, err := t.conn.WriteToUDPAddrPort(p, t.peer); err != nil {
 			return nil, err
 		}
-		answer, err := t.next(time.Now().Add(min(time.Second<<try, 8*time.Second)), want)
+		answer, err := t.next(ctx, time.Now().Add(min(time.Second<<try, 8*time.Second)), want)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return answer, err
 		}
@@ -219,12 +213,13 @@ func (t *transfer) ask(p []byte, want func([]byte) bool) ([]byte, error) {
 }
 
 // next gives the next packet of the transfer that want accepts.
-func (t *transfer) next(deadline time.Time, want func([]byte) bool) ([]byte, error) {
-	if err := t.conn.SetReadDeadline(deadline); err != nil {
-		return nil, err
-	}
+func (t *transfer) next(ctx context.Context, deadline time.Time, want func([]byte) bool) ([]byte, error) {
 	for {
-		n, from, err := t.conn.ReadFromUDPAddrPort(t.buf)
+		var from netip.AddrPort
+		n, err := receive(ctx, t.conn, deadline, func() (n int, err error) {
+			n, from, err = t.conn.ReadFromUDPAddrPort(t.buf)
+			return n, err
+		})
 		if err != nil {
 			return nil, err
 		}

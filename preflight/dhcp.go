@@ -72,7 +72,6 @@ func discover(ctx context.Context, device string) ([]netip.Addr, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	q, err := dhcpv4.NewDiscovery(mac, dhcpv4.WithBroadcast(true))
 	if err != nil {
 		return nil, err
@@ -80,7 +79,11 @@ func discover(ctx context.Context, device string) ([]netip.Addr, error) {
 	if _, err := conn.WriteTo(q.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 67}); err != nil {
 		return nil, err
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(listenFor)); err != nil {
+	until := time.Now().Add(listenFor)
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(until) {
+		until = sooner
+	}
+	if err := conn.SetReadDeadline(until); err != nil {
 		return nil, err
 	}
 	var servers []netip.Addr

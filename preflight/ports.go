@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -110,10 +111,13 @@ func freePort(holder string) string {
 
 // portSpecs are the ports nodes must reach, as firewall tools write them: 69/udp.
 func portSpecs(p *plan.Plan) []string {
+	all := listeners(p, nil)
+	slices.SortFunc(all, func(a, b listener) int {
+		return cmp.Or(cmp.Compare(a.key.Addr.Port(), b.key.Addr.Port()), cmp.Compare(a.key.Network, b.key.Network))
+	})
 	var specs []string
-	for _, l := range listeners(p, nil) {
+	for _, l := range all {
 		specs = append(specs, fmt.Sprintf("%d/%s", l.key.Addr.Port(), l.key.Network))
 	}
-	slices.Sort(specs)
 	return slices.Compact(specs)
 }

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -149,23 +150,30 @@ func (s *Socket) Listeners() ([]*net.TCPListener, error) {
 	})
 }
 
-func duplicates[T any](s *Socket, wrap func(*os.File) (T, error)) ([]T, error) {
+func duplicates[T io.Closer](s *Socket, wrap func(*os.File) (T, error)) (out []T, err error) {
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
 	if s.fds == nil {
 		return nil, fmt.Errorf("%s: not bound", s.Key)
 	}
-	var out []T
+	defer func() {
+		if err != nil {
+			for _, c := range out {
+				_ = c.Close()
+			}
+			out = nil
+		}
+	}()
 	for _, fd := range s.fds {
 		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("duplicate %s: %w", s.Key, err)
+			return out, fmt.Errorf("duplicate %s: %w", s.Key, err)
 		}
 		f := os.NewFile(uintptr(dup), s.Key.String())
 		c, err := wrap(f)
 		_ = f.Close() // wrap made a duplicate of its own
 		if err != nil {
-			return nil, fmt.Errorf("use %s: %w", s.Key, err)
+			return out, fmt.Errorf("use %s: %w", s.Key, err)
 		}
 		out = append(out, c)
 	}

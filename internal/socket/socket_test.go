@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"helperd/internal/guard"
 )
@@ -174,5 +177,30 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	_, err := tb.Acquire(Key{Network: "udp", Addr: netip.MustParseAddrPort("0.0.0.0:20067"), Device: "nosuch0"}, Options{})
 	if err == nil || !strings.Contains(err.Error(), "no interface nosuch0") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// When the second shard cannot be used, what was made for the first is not left open.
+func TestFailedDuplicateLeaksNothing(t *testing.T) {
+	tb := newTable(t)
+	s, err := tb.Acquire(Key{Network: "udp", Addr: freePort(t)}, Options{Shards: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Release()
+	var made []*os.File
+	_, err = duplicates(s, func(f *os.File) (*os.File, error) {
+		if len(made) == 1 {
+			return nil, errors.New("too many open files")
+		}
+		fd, err := unix.Dup(int(f.Fd()))
+		made = append(made, os.NewFile(uintptr(fd), "first"))
+		return made[0], err
+	})
+	if err == nil || !strings.Contains(err.Error(), s.Key.String()) {
+		t.Errorf("err = %v", err)
+	}
+	if err := made[0].Close(); !errors.Is(err, os.ErrClosed) {
+		t.Error("the first shard was left open")
 	}
 }
