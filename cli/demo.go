@@ -35,7 +35,6 @@ func newDemoCmd() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().BoolVar(&opt.Full, "full", false, "go on until the masters have taken over, and switch bootstrap off (15 s more)")
 	c.Flags().BoolVar(&opt.Keep, "keep", false, "go on after all machines are up, until Ctrl-C")
 	c.Flags().BoolVar(&opt.JSON, "json", false, "print one JSON object a line")
 	c.Flags().BoolVar(&inside, "inside", false, "run in this network namespace")

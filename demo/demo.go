@@ -23,7 +23,6 @@ type Options struct {
 	Version string
 	Out     io.Writer
 	JSON    bool // one JSON object a line in place of text
-	Full    bool // wait until the masters have taken over, and switch bootstrap off
 	Keep    bool // go on after all are up, until ctx ends
 
 	spoil    func(*site) // changes the files before anything reads them
@@ -119,14 +118,14 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.fleet.boot(ctx, d, first); err != nil {
 		return err
 	}
-	d.show.note("%d more machines are switched on; where they need bootstrap they wait for the balancer, which wants three good answers 5 s apart", len(rest))
+	d.show.note("%d more machines are switched on; where they need bootstrap they wait for the balancer, which wants three good answers in a row", len(rest))
 	if err := d.fleet.boot(ctx, d, rest); err != nil {
 		return err
 	}
 	if d.brief {
 		return nil
 	}
-	if err := d.addLive(ctx); err != nil || !d.Full {
+	if err := d.addLive(ctx); err != nil {
 		return err
 	}
 	return d.takeover(ctx)

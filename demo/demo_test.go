@@ -28,8 +28,6 @@ func TestMain(m *testing.M) {
 	case "rootfs":
 		opt.spoil = func(s *site) { _ = os.Remove(s.cfg.Artifacts[0].Rootfs.File) }
 		opt.patience = 3 * time.Second
-	case "full":
-		opt.Full = true
 	case "vendor":
 		opt.spoil, opt.brief = vendorLoaders, true
 	case "ignition":
@@ -64,13 +62,8 @@ func inside(t *testing.T, how string) (lines []line, stderr string, err error) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	how := ""
-	wanted := []string{"connection is still open"}
-	if os.Getenv("HELPERD_NO_SKIP") == "1" {
-		how = "full" // takes twice as long
-		wanted = append(wanted, "all 7 nodes are ready", "bootstrap is switched off", "apps.ocp4.example.com/ answered by worker")
-	}
-	lines, stderr, err := inside(t, how)
+	wanted := []string{"connection is still open", "all 7 nodes are ready", "bootstrap is switched off", "apps.ocp4.example.com/ answered by worker"}
+	lines, stderr, err := inside(t, "whole")
 	if err != nil {
 		for _, l := range lines {
 			t.Logf("%6.2f %-10s %-9s %s %s", l.Seconds, l.Node, l.Stage, l.Detail, l.Error)

@@ -62,7 +62,7 @@ type Check struct {
 	Verify       bool
 	Port         int // 0: the server's
 	Interval     time.Duration
-	FastInterval time.Duration // after the first failure
+	FastInterval time.Duration // while a server turns: after its first failure, or its first success
 	Timeout      time.Duration
 	Fall, Rise   int
 	// FallbackPath is asked when every server of the backend is down by Path.

@@ -57,5 +57,11 @@ func (h *health) add(v Verdict, fall, rise int) table.State {
 	return h.state
 }
 
-// falling reports whether an up server has failed and not yet often enough.
-func (h *health) falling() bool { return h.state == table.Up && h.bad > 0 }
+// turning reports whether the last verdict speaks against the state and was not
+// yet repeated often enough: an up server that failed, or another that answered well.
+func (h *health) turning() bool {
+	if h.state == table.Up {
+		return h.bad > 0
+	}
+	return h.ok > 0
+}

@@ -37,20 +37,24 @@ type prober func(ctx context.Context, c plan.Check, path string, server netip.Ad
 type Monitor struct {
 	guard   *guard.Group
 	changed func(Change)
+	died    func(*table.Server)
 	probe   prober
 
 	mu       sync.Mutex
 	checkers map[*table.Server]*checker
 }
 
-// NewMonitor gives a monitor that tells changed of every change of state,
-// after the backend's set of servers is up to date.
-func NewMonitor(g *guard.Group, changed func(Change)) *Monitor {
-	return &Monitor{guard: g, changed: changed, probe: Probe, checkers: map[*table.Server]*checker{}}
+// NewMonitor gives a monitor that tells changed of every change of state, and
+// died of servers whose TCP is dead, retired ones too. Both are told after the
+// backend's set of servers is up to date.
+func NewMonitor(g *guard.Group, changed func(Change), died func(*table.Server)) *Monitor {
+	return &Monitor{guard: g, changed: changed, died: died, probe: Probe, checkers: map[*table.Server]*checker{}}
 }
 
 // Apply makes the monitor probe the servers of t, and no others, until
 // Stop or the end of ctx. Servers that were probed before go on where they were.
+// It comes before t is installed, so that no probe undoes the state of a server
+// that is not probed any more.
 func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -64,7 +68,9 @@ func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
 			keep[member.Server] = true
 			set := &settings{g, *member}
 			if c := m.checkers[member.Server]; c != nil {
-				c.settings.Store(set)
+				if old := c.settings.Swap(set); old.group.Config.Check != g.Config.Check {
+					c.hurry() // the next probe by the old check may be far away
+				}
 				continue
 			}
 			m.begin(ctx, set)
@@ -107,10 +113,7 @@ func (m *Monitor) kickOthers(g *table.Group, but *table.Server) {
 	defer m.mu.Unlock()
 	for i := range g.Members {
 		if s := g.Members[i].Server; s != but && m.checkers[s] != nil {
-			select {
-			case m.checkers[s].kick <- struct{}{}:
-			default:
-			}
+			m.checkers[s].hurry()
 		}
 	}
 }
@@ -129,8 +132,17 @@ type checker struct {
 	health   health
 	started  bool
 
-	mu   sync.Mutex
-	conn net.Conn // of the probe that runs, guarded by mu
+	mu      sync.Mutex
+	conn    net.Conn // of the probe that runs
+	stopped bool     // sets no state any more
+}
+
+// hurry makes the next probe come now.
+func (c *checker) hurry() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
 }
 
 // hold notes the connection of the probe that runs.
@@ -140,11 +152,13 @@ func (c *checker) hold(conn net.Conn) {
 	c.conn = conn
 }
 
-// stop ends the checker, and its probe at once.
+// stop ends the checker, and its probe at once. What that probe says is forgotten:
+// the server may be another one's, or nobody's, to check.
 func (c *checker) stop() {
 	c.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stopped = true
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
@@ -175,12 +189,12 @@ func (c *checker) run(ctx context.Context) error {
 	}
 }
 
-// pause is the time to the next probe: shorter after a first failure, and up to
-// a twentieth longer, so that the probes of many servers do not come at once.
+// pause is the time to the next probe: shorter while a server turns from one
+// state to another, as HAProxy's fastinter, and up to a twentieth longer, so that the probes of many servers do not come at once.
 func (c *checker) pause() time.Duration {
 	k := c.settings.Load().group.Config.Check
 	d := k.Interval
-	if c.health.falling() && k.FastInterval > 0 {
+	if c.health.turning() && k.FastInterval > 0 {
 		d = k.FastInterval
 	}
 	d = max(d, time.Millisecond)
@@ -196,11 +210,16 @@ func (c *checker) probe(ctx context.Context) {
 		return
 	}
 	s.Checked(&table.Result{At: began, Took: time.Since(began), OK: verdict == OK, Detail: detail})
+	was := c.health.state
 	to := c.health.add(verdict, max(k.Fall, 1), max(k.Rise, 1))
+	died := to == table.Dead && was != table.Dead
 	if retired(set, to, time.Now()) {
 		to = table.Retired
 	}
 	c.enter(set, to, detail)
+	if died {
+		c.monitor.died(s)
+	}
 	c.fallBack(ctx, set, verdict)
 }
 
@@ -208,9 +227,23 @@ func (c *checker) probe(ctx context.Context) {
 func (c *checker) enter(set *settings, to table.State, detail string) {
 	s, now := set.member.Server, time.Now()
 	from, _ := s.State()
-	if from == to {
+	if from == to || !c.set(set, from, to, now) {
 		return
 	}
+	if from == table.Up && set.group.Config.Check.FallbackPath != "" && !set.group.AnyUp() {
+		c.monitor.kickOthers(set.group, s)
+	}
+	c.monitor.changed(Change{set.group, set.member, from, to, detail})
+}
+
+// set puts the server into a new state, unless the checker was stopped.
+func (c *checker) set(set *settings, from, to table.State, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return false
+	}
+	s := set.member.Server
 	if to == table.Up {
 		s.SlowStart(time.Time{})
 		if from != table.Starting {
@@ -219,10 +252,7 @@ func (c *checker) enter(set *settings, to table.State, detail string) {
 	}
 	s.Set(to, now)
 	set.group.Update(now)
-	if from == table.Up && set.group.Config.Check.FallbackPath != "" && !set.group.AnyUp() {
-		c.monitor.kickOthers(set.group, s)
-	}
-	c.monitor.changed(Change{set.group, set.member, from, to, detail})
+	return true
 }
 
 // fallBack asks a server that is not ready on the fallback path when no server of its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,14 @@ type world struct {
 	says  map[string]Verdict // by name, or name and path
 	hang  map[string]bool    // answers nothing until the timeout
 	names map[netip.AddrPort]string
+	died  []string
+	apply func(*table.Table)
+}
+
+func (w *world) deaths() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.died)
 }
 
 func (w *world) set(name string, v Verdict) {
@@ -70,9 +79,14 @@ func run(t *testing.T, b plan.Backend, test func(w *world, g *table.Group)) {
 		}
 		tab.Install(time.Now())
 		gr := guard.New(nil)
-		m := NewMonitor(gr, func(Change) {})
+		m := NewMonitor(gr, func(Change) {}, func(s *table.Server) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.died = append(w.died, s.Name)
+		})
 		m.probe = w.probe
 		ctx, cancel := context.WithCancel(t.Context())
+		w.apply = func(t *table.Table) { m.Apply(ctx, t) }
 		m.Apply(ctx, tab)
 		test(w, tab.Groups[0])
 		cancel()
@@ -117,7 +131,7 @@ func TestInvariants(t *testing.T) {
 			t.Errorf("red for %s", d)
 		}
 		w.set("m0", OK)
-		if d := within(t, g, "m0", table.Up); d < 10*time.Second || d > 17*time.Second {
+		if d := within(t, g, "m0", table.Up); d < 4*time.Second || d > 10*time.Second {
 			t.Errorf("three successes took %s", d)
 		}
 		w.mu.Lock()
@@ -173,6 +187,49 @@ func TestFallBackKicksOthers(t *testing.T) {
 		}
 		if s, _ := g.Pick(netip.Addr{}, nil); s == nil {
 			t.Error("no server on the fallback path")
+		}
+	})
+}
+
+// TestRetiredDies: connections to a bootstrap machine that is switched off are
+// closed, also when it retires in the same moment or has retired before.
+func TestRetiredDies(t *testing.T) {
+	for _, first := range []Verdict{Refused, Red} {
+		b := plan.Backend{Name: "api", Check: documented, Servers: []plan.Server{{Name: "bootstrap", Backup: true, Bootstrap: true}, {Name: "m0"}}}
+		run(t, b, func(w *world, g *table.Group) {
+			time.Sleep(11 * time.Minute)
+			w.set("bootstrap", first)
+			within(t, g, "bootstrap", table.Retired)
+			if n := len(w.deaths()); first == Red && n != 0 {
+				t.Errorf("a server that answers died %d times", n)
+			}
+			w.set("bootstrap", Refused)
+			time.Sleep(time.Minute)
+			if n := len(w.deaths()); n != 1 {
+				t.Errorf("died %d times", n)
+			}
+		})
+	}
+}
+
+// TestChangedCheck: a reload that changes a check does not wait for the interval of the old one.
+func TestChangedCheck(t *testing.T) {
+	slow, fixed := documented, documented
+	slow.Interval, slow.Path = time.Hour, "/wrong"
+	b := plan.Backend{Name: "git", Check: slow, Servers: []plan.Server{{Name: "g1"}}}
+	run(t, b, func(w *world, g *table.Group) {
+		w.set("g1/wrong", Red)
+		within(t, g, "g1", table.Unready)
+		next, err := table.Build(&table.Table{Groups: []*table.Group{g}}, &plan.Plan{LB: plan.LB{
+			Enabled: true, Backends: []plan.Backend{{Name: "git", Check: fixed, Servers: []plan.Server{g.Members[0].Config}}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Install(time.Now())
+		w.apply(next)
+		if d := within(t, next.Groups[0], "g1", table.Up); d > time.Minute {
+			t.Errorf("up after %s", d)
 		}
 	})
 }
