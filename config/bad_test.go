@@ -14,7 +14,7 @@ func TestBadFiles(t *testing.T) {
 		// keys
 		{"unknown key", "domain:", "domian:", []string{`14:5: clusters[0]: unknown key "domian"; did you mean "domain"?`}},
 		{"unknown key, nothing near", "http: {port", "httpserver: {port", []string{`36:1: the file: unknown key "httpserver"; allowed here: version, helper`}},
-		{"reserved key", "ip: 192.168.7.21}", "ip: 192.168.7.21, bmc: x}", []string{`21:83: unknown key "bmc"; the name is reserved`}},
+		{"reserved key", "ip: 192.168.7.21}", "ip: 192.168.7.21, bmc: x}", []string{`21:83: unknown key "bmc"; the name is reserved for a later version; remove it`}},
 		{"duplicate key", "    domain: example.com", "    domain: example.com\n    domain: example.org", []string{`15:5: clusters[0]: key "domain" is written twice (first in line 14)`}},
 		{"missing key", "    domain: example.com\n", "", []string{`13:5: clusters[0]: key "domain" is missing`}},
 		{"missing top key", "version: 1\n", "", []string{`1:1: the file: key "version" is missing; write version: 1`}},
@@ -80,6 +80,7 @@ func TestBadFiles(t *testing.T) {
 		{"address of the gateway", "ip: 192.168.7.21", "ip: 192.168.7.1", []string{`21:69: already used by the gateway of 192.168.7.0/24 (line 5)`}},
 		{"address of no network", "ip: 192.168.7.21", "ip: 192.168.8.21", []string{`21:69: address 192.168.8.21 is in none of the networks (192.168.7.0/24)`}},
 		{"helper in no network", "address: 192.168.7.2}", "address: 192.168.8.2}", []string{`2:33: helper: address 192.168.8.2 is in none of the networks`}},
+		{"IPv6 of the helper in no network", "address: 192.168.7.2}", "address: 192.168.7.2, address6: \"fd00::2\"}", []string{`2:56: helper: address fd00::2 is in none of the networks (192.168.7.0/24); correct it, or add the IPv6 network of the helper`}},
 		{"broadcast address", "ip: 192.168.7.21", "ip: 192.168.7.255", []string{`21:69: is the broadcast address of 192.168.7.0/24`}},
 		{"network address", "ip: 192.168.7.21", "ip: 192.168.7.0", []string{`21:69: is the address of the network itself`}},
 		{"IPv6 in ip", "ip: 192.168.7.21", "ip: fd00::21", []string{`21:69: is an IPv6 address where an IPv4 one belongs; move it to ip6`}},

@@ -222,7 +222,7 @@ func (d *decoder) unknownKey(k *yaml.Node, t reflect.Type, fields []field, path 
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	if t == reflect.TypeFor[Node]() && k.Value == "bmc" {
-		hint = "the name is reserved, and this version does not use it"
+		hint = "the name is reserved for a later version; remove it"
 	}
 	d.report(k, path, "unknown key %q; %s", clip(k.Value), hint)
 }

@@ -60,8 +60,8 @@ func setConstant(v reflect.Value, f field) {
 }
 
 func (c *Config) servicePorts() {
-	setZero(&c.HTTP.Port, 8080)
-	setZero(&c.TFTP.Port, 69)
+	orDefault(&c.HTTP.Port, 8080)
+	orDefault(&c.TFTP.Port, 69)
 	switch a := c.Admin.Listen; {
 	case !a.IsValid() && c.Helper.Address.IsValid():
 		c.Admin.Listen.AddrPort = netip.AddrPortFrom(c.Helper.Address, 9000)
@@ -109,7 +109,7 @@ func (c *Config) networkDefaults() {
 }
 
 func (c *Config) clusterDefaults(cl *Cluster) {
-	setZero(&cl.Address, c.Helper.Address)
+	orDefault(&cl.Address, c.Helper.Address)
 	arch := "x86_64"
 	for _, a := range c.Artifacts {
 		if a.Name == cl.Artifacts {
@@ -124,8 +124,8 @@ func (c *Config) clusterDefaults(cl *Cluster) {
 	}
 	for i := range cl.Nodes {
 		n := &cl.Nodes[i]
-		setZero(&n.Arch, arch)
-		setZero(&n.InstallDisk, cl.InstallDisk)
+		orDefault(&n.Arch, arch)
+		orDefault(&n.InstallDisk, cl.InstallDisk)
 		if n.Ingress == nil {
 			runs := n.Role == router
 			n.Ingress = &runs
@@ -151,14 +151,14 @@ func (c *Config) balancerDefaults() {
 
 // inherit takes over what t does not say itself.
 func (t *Timeouts) inherit(from Timeouts) {
-	setZero(&t.Connect, from.Connect)
-	setZero(&t.Client, from.Client)
-	setZero(&t.Server, from.Server)
-	setZero(&t.Queue, from.Queue)
+	orDefault(&t.Connect, from.Connect)
+	orDefault(&t.Client, from.Client)
+	orDefault(&t.Server, from.Server)
+	orDefault(&t.Queue, from.Queue)
 }
 
-// setZero gives *p the value v unless it has one.
-func setZero[T comparable](p *T, v T) {
+// orDefault gives *p the value v unless it has one.
+func orDefault[T comparable](p *T, v T) {
 	var zero T
 	if *p == zero {
 		*p = v

@@ -48,12 +48,27 @@ func Schema() []byte {
 		LookupComment:              func(t reflect.Type, name string) string { return comments[t.Name()+"."+name] },
 	}
 	s := r.Reflect(Config{})
+	plainNumbers(s)
+	for _, def := range s.Definitions {
+		plainNumbers(def)
+	}
 	s.Title = "helperd configuration"
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		panic("config: schema: " + err.Error()) // the types are constant; every test would see it
 	}
 	return append(b, '\n')
+}
+
+// plainNumbers lets the spans of s be numbers of seconds too. It runs last, for
+// the reflector sets defaults only where there is one type.
+func plainNumbers(s *jsonschema.Schema) {
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		if v := p.Value; v.Pattern == patterns[reflect.TypeFor[Duration]()] {
+			v.OneOf = []*jsonschema.Schema{{Type: v.Type, Pattern: v.Pattern}, {Type: "integer", Minimum: "0"}}
+			v.Type, v.Pattern = "", ""
+		}
+	}
 }
 
 // scalarSchema describes the types that are written as one text.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -52,9 +53,9 @@ func TestSchemaSaysWhatTheTypesSay(t *testing.T) {
 	walk = func(typ reflect.Type, s schemaNode, path string) {
 		s = root.follow(s)
 		switch {
-		case oneOrList(typ):
+		case oneOrList(typ) || typ == reflect.TypeFor[Duration]():
 			if len(s.OneOf) != 2 {
-				t.Errorf("%s: not one or a list", path)
+				t.Errorf("%s: has not two forms", path)
 			}
 		case typ.Kind() == reflect.Slice:
 			if s.Type != "array" || s.Items == nil {
@@ -93,9 +94,9 @@ func TestDefaultsAreDocumented(t *testing.T) {
 				if !strings.Contains(p.Description, "true unless written") && !strings.Contains(p.Description, "Default: true") {
 					t.Errorf("%s.%s: %q does not say that it is %v", name, key, p.Description, d)
 				}
-			case string:
-				if !strings.Contains(p.Description, "Default: "+d) {
-					t.Errorf("%s.%s: %q does not say %q", name, key, p.Description, d)
+			case string, float64:
+				if !strings.Contains(p.Description, fmt.Sprintf("Default: %v", d)) {
+					t.Errorf("%s.%s: %q does not say %v", name, key, p.Description, d)
 				}
 			}
 		}
@@ -109,7 +110,10 @@ func TestFilesFitTheSchema(t *testing.T) {
 	if err != nil || len(files) < 2 {
 		t.Fatalf("examples: %v %v", files, err)
 	}
-	texts := map[string][]byte{"base": []byte(base), "small": []byte(smallBase)}
+	texts := map[string][]byte{
+		"base": []byte(base), "small": []byte(smallBase),
+		"spans": spoil(t, "value: 192.168.7.31", "value: 192.168.7.31, ttl: 300", "dhcp: {", "dhcp: {lease: 1h30m, "),
+	}
 	for _, f := range files {
 		if texts[f], err = os.ReadFile(f); err != nil {
 			t.Fatal(err)

@@ -135,7 +135,7 @@ type Cluster struct {
 	InstallDisk string `yaml:"install_disk"`
 	// KernelArgs are added to the kernel command line of every node.
 	KernelArgs []string `yaml:"kernel_args"`
-	// Ignition is the folder with bootstrap.ign, master.ign and worker.ign.
+	// Ignition is the folder with bootstrap.ign, master.ign and worker.ign, and arbiter.ign where there are arbiters.
 	Ignition string `yaml:"ignition"`
 	// IgnitionGate is strict (only to the right node, while it installs) or open. Default: strict.
 	IgnitionGate string `yaml:"ignition_gate" jsonschema:"enum=strict,enum=open,default=strict"`

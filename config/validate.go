@@ -69,8 +69,10 @@ func (v *validator) helper() {
 	v.label("helper.name", "helper", h.Name)
 	own := v.family("helper.address", "helper", h.Address, false)
 	v.claimAddress("helper.address", "the helper", own)
-	v.claimAddress("helper.address6", "the helper", v.family("helper.address6", "helper", h.Address6, true))
+	own6 := v.family("helper.address6", "helper", h.Address6, true)
+	v.claimAddress("helper.address6", "the helper", own6)
 	v.inNetwork("helper.address", "helper", own, "add the network of the helper, with dhcp: {mode: off} if nothing is to be handed out there")
+	v.inNetwork("helper.address6", "helper", own6, "add the IPv6 network of the helper")
 }
 
 // machine checks and claims both addresses of a node or host.

@@ -15,6 +15,7 @@ import (
 func (b *builder) boot() {
 	for i, cl := range b.p.Clusters {
 		cc := &b.c.Clusters[i]
+		b.unproven(fmt.Sprintf("clusters[%d]", i), cl, cc)
 		a := b.artifact(cc.Artifacts)
 		if a == nil || a.Stream != (config.Source{}) {
 			continue
@@ -24,7 +25,6 @@ func (b *builder) boot() {
 			at := fmt.Sprintf("clusters[%d].nodes[%d]", i, j)
 			n.Boot = b.bootOf(n, cc, &cc.Nodes[j], a)
 			b.kernelArgs(at+".kernel_args", cc.Nodes[j].KernelArgs)
-			b.remote(at, n, cc, &cc.Nodes[j])
 		}
 	}
 }
@@ -49,14 +49,27 @@ func (b *builder) kernelArgs(at string, args []string) {
 	}
 }
 
-// remote warns of nodes whose MAC nobody here can see.
-func (b *builder) remote(at string, n *Node, cc *config.Cluster, cn *config.Node) {
-	net := b.networkOf(n.IP)
-	if cc.Ignition == "" || cc.IgnitionGate == "open" || net == nil || net.CIDR.Contains(b.p.Helper.Address) {
+// unproven warns of nodes whose ignition file is guarded by their address
+// alone: a token goes only to an address that our DHCP gave to the node's MAC.
+func (b *builder) unproven(at string, cl *Cluster, cc *config.Cluster) {
+	if cc.Ignition == "" || cc.IgnitionGate == "open" {
 		return
 	}
-	if cn.Static || Mode(net.DHCP.Mode) != ModeServer {
-		b.say(config.Warning, at, "node %q: it is behind a router and gets no address by our DHCP, so nothing proves who asks for its ignition file; run `helperd nodes arm %s` before it boots", n.Name, n.Name)
+	for j, n := range cl.Nodes {
+		why := ""
+		switch network := b.networkOf(n.IP); {
+		case len(n.MACs) == 0:
+			why = "it has no mac"
+		case network == nil:
+			why = "it has no ip, and there is no DHCPv6 yet"
+		case Mode(network.DHCP.Mode) != ModeServer:
+			why = fmt.Sprintf("dhcp mode of %s is %s", network.CIDR, network.DHCP.Mode)
+		default:
+			continue
+		}
+		b.say(config.Warning, fmt.Sprintf("%s.nodes[%d]", at, j),
+			"node %q: our DHCP gives it no address (%s), so whoever takes its address may fetch its ignition file with the cluster's secrets; "+
+				"let helperd give it its address, or write ignition_gate: open at cluster %q if that is no harm", n.Name, why, cl.Name)
 	}
 }
 
@@ -137,12 +150,12 @@ func (b *builder) networkArgs(n *Node, cn *config.Node) []string {
 func (b *builder) staticArgs(n *Node, device string) []string {
 	var args, servers []string
 	for _, a := range n.Addresses() {
-		net := b.networkOf(a)
-		if net == nil {
+		network := b.networkOf(a)
+		if network == nil {
 			continue // config.Load refuses it
 		}
-		args = append(args, fmt.Sprintf("ip=%s::%s:%s:%s:%s:none", bracketed(a), bracketed(net.Gateway), mask(net.CIDR), n.FQDN, device))
-		for _, s := range net.DNS {
+		args = append(args, fmt.Sprintf("ip=%s::%s:%s:%s:%s:none", bracketed(a), bracketed(network.Gateway), mask(network.CIDR), n.FQDN, device))
+		for _, s := range network.DNS {
 			if arg := "nameserver=" + s.String(); !slices.Contains(servers, arg) {
 				servers = append(servers, arg)
 			}

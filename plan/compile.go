@@ -98,22 +98,6 @@ func (b *builder) listen(written netip.Addr, port int) []netip.AddrPort {
 	return out
 }
 
-// Addresses are the node's addresses, IPv4 first.
-func (n *Node) Addresses() []netip.Addr { return addresses(n.IP, n.IP6) }
-
-// Addresses are the host's addresses, IPv4 first.
-func (h Host) Addresses() []netip.Addr { return addresses(h.IP, h.IP6) }
-
-func addresses(as ...netip.Addr) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range as {
-		if a.IsValid() {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
 // addressesOf are where the balancer of cl is reached: with the helper's
 // address comes the helper's IPv6 address.
 func (b *builder) addressesOf(cl *Cluster) []netip.Addr {

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"net/netip"
-	"strconv"
 	"time"
 
 	"helperd/config"
@@ -64,5 +63,3 @@ type Reservation struct {
 	Search   []string
 	Boot     *BootFiles // nil: nothing to boot
 }
-
-func uitoa(v uint32) string { return strconv.FormatUint(uint64(v), 10) }

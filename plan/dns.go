@@ -37,7 +37,12 @@ func (b *builder) dns() {
 	for _, cl := range b.p.Clusters {
 		d.Zones = append(d.Zones, b.zone(cl))
 	}
-	for _, h := range b.p.Hosts {
+	_, taken := b.derived()
+	for i, h := range b.p.Hosts {
+		if taken[absolute(h.Name)] {
+			b.say(config.Error, fmt.Sprintf("hosts[%d].name", i), "host %q: helperd makes the records of this name; choose another", h.Name)
+			continue
+		}
 		for _, a := range h.Addresses() {
 			b.name(address(h.Name, a))
 		}
@@ -104,22 +109,44 @@ func (b *builder) name(r Record) {
 	d.Zones[best].Records = append(d.Zones[best].Records, r)
 }
 
-// records adds those of the file, and tells the names of its PTR records:
-// what is written wins over what is derived.
+// records adds those of the file. It tells the names of its PTR records, and of
+// CNAMEs, which stand in for them (RFC 2317): in reverse zones, what is written
+// wins over what is derived.
 func (b *builder) records() map[string]bool {
 	pointers := map[string]bool{}
+	derived, addresses := b.derived()
 	for i, r := range b.c.DNS.Records {
 		name := absolute(r.Name)
+		if r.Type == "CNAME" && derived[name] || (r.Type == "A" || r.Type == "AAAA") && addresses[name] {
+			b.say(config.Error, fmt.Sprintf("dns.records[%d].name", i), "record %q: helperd makes the records of this name; choose another", r.Name)
+			continue
+		}
 		ttl := uint32(time.Duration(r.TTL) / time.Second)
 		rr, err := dns.NewRR(fmt.Sprintf("%s %d IN %s %s", name, ttl, r.Type, r.Value))
 		if err != nil || rr == nil {
 			b.say(config.Error, fmt.Sprintf("dns.records[%d].value", i), "record %q: %q is no value of type %s", r.Name, r.Value, r.Type)
 			continue
 		}
-		pointers[name] = pointers[name] || r.Type == "PTR"
+		pointers[name] = pointers[name] || r.Type == "PTR" || r.Type == "CNAME"
 		b.name(Record{name, r.Type, ttl, strings.TrimPrefix(rr.String(), rr.Header().String())})
 	}
 	return pointers
+}
+
+// derived tells the names that have records of ours so far, and those that have addresses.
+func (b *builder) derived() (names, addresses map[string]bool) {
+	names, addresses = map[string]bool{}, map[string]bool{}
+	take := func(rs []Record) {
+		for _, r := range rs {
+			names[r.Name] = true
+			addresses[r.Name] = addresses[r.Name] || r.Type == "A" || r.Type == "AAAA"
+		}
+	}
+	for _, z := range b.p.DNS.Zones {
+		take(z.Records)
+	}
+	take(b.p.DNS.Names)
+	return names, addresses
 }
 
 // pointers gives each address one name: the helper's own, then nodes and

@@ -1,6 +1,9 @@
 package plan
 
-import "net/netip"
+import (
+	"net/netip"
+	"strconv"
+)
 
 // DNS is what the name server serves.
 type DNS struct {
@@ -30,6 +33,7 @@ type Record struct {
 	Data string // as in a zone file; names are absolute
 }
 
+// String is the record as a line of a zone file.
 func (r Record) String() string {
-	return r.Name + " " + uitoa(r.TTL) + " IN " + r.Type + " " + r.Data
+	return r.Name + " " + strconv.FormatUint(uint64(r.TTL), 10) + " IN " + r.Type + " " + r.Data
 }

@@ -1,11 +1,20 @@
 package plan
 
 import (
+	"cmp"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
 
 	"helperd/config"
+)
+
+const (
+	// ethernetMTU in bytes is that of a network that declares none.
+	ethernetMTU = 1500
+	// tftpPort is built into firmware (RFC 1350 section 4).
+	tftpPort = 69
 )
 
 // http derives what the web server hands out and to whom.
@@ -20,7 +29,8 @@ func (b *builder) http() {
 	for i := range b.c.Artifacts {
 		a := &b.c.Artifacts[i]
 		h.Files = append(h.Files, bootImages(a)...)
-		h.Files = append(h.Files, sources(a, "rootfs", a.Rootfs, "metal", a.Metal)...)
+		h.Files = append(h.Files, image(a, "rootfs", a.Rootfs)...)
+		h.Files = append(h.Files, image(a, "metal", a.Metal)...)
 		h.Files = append(h.Files, vendorFiles(a)...)
 	}
 	h.Machines = b.machines()
@@ -50,35 +60,42 @@ func (b *builder) tftp() {
 	if a := b.c.TFTP.Listen; a.IsValid() && !a.IsUnspecified() && a != b.p.Helper.Address {
 		b.say(config.Warning, "tftp.listen", "tftp: DHCP sends nodes to helper.address, %s, and nothing answers there; remove listen", b.p.Helper.Address)
 	}
+	if b.c.TFTP.Port != tftpPort {
+		b.say(config.Warning, "tftp.port", "tftp: firmware asks at port %d alone, and nothing answers there; remove port", tftpPort)
+	}
 	for i := range b.c.Artifacts {
 		a := &b.c.Artifacts[i]
 		t.Files = append(t.Files, bootImages(a)...)
 		t.Files = append(t.Files, vendorFiles(a)...)
 	}
+	t.MTU = b.mtu()
+}
+
+// mtu is the smallest of the networks, of which those that declare none are
+// Ethernet; 0: none declares one.
+func (b *builder) mtu() int {
+	declared, least := false, math.MaxInt
 	for _, n := range b.c.Networks {
-		if n.MTU != 0 && (t.MTU == 0 || n.MTU < t.MTU) {
-			t.MTU = n.MTU
-		}
+		declared = declared || n.MTU != 0
+		least = min(least, cmp.Or(n.MTU, ethernetMTU))
 	}
+	if !declared {
+		return 0
+	}
+	return least
 }
 
 // bootImages are what a boot loader loads.
 func bootImages(a *config.Artifact) []File {
-	return sources(a, "kernel", a.Kernel, "initramfs", a.Initramfs)
+	return append(image(a, "kernel", a.Kernel), image(a, "initramfs", a.Initramfs)...)
 }
 
-// sources pairs names and sources that are written.
-func sources(a *config.Artifact, first string, s config.Source, second string, t config.Source) []File {
-	var out []File
-	for _, part := range []struct {
-		name string
-		config.Source
-	}{{first, s}, {second, t}} {
-		if part.Source != (config.Source{}) {
-			out = append(out, File{artifactPath(a, part.name), part.File, part.URL, part.SHA256})
-		}
+// image is one file of an artifact, or none if it is not written.
+func image(a *config.Artifact, name string, s config.Source) []File {
+	if s == (config.Source{}) {
+		return nil
 	}
-	return out
+	return []File{{artifactPath(a, name), s.File, s.URL, s.SHA256}}
 }
 
 // machines are the networks, and the addresses of the helper and of balancers

@@ -9,7 +9,7 @@ type TFTP struct {
 	Listen  []netip.AddrPort
 	Root    string // folder with files of the user's own; empty: none
 	Files   []File
-	MTU     int // smallest MTU of the networks that declare one; 0: 1500
+	MTU     int // smallest MTU of the networks in bytes; 0: no network declares one, and 1500 holds
 }
 
 // HTTP is what the web server serves.

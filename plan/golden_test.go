@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,13 +42,12 @@ func TestGolden(t *testing.T) {
 			}
 			a := txtar.Parse(want)
 			p, ds := compile(t, a.Files[0].Data)
+			onceEach(t, p)
 			a.Files = a.Files[:1]
 			if len(ds) > 0 {
 				a.Files = append(a.Files, txtar.File{Name: "diagnostics", Data: []byte(ds.Error() + "\n")})
 			}
-			for _, s := range p.Sections() {
-				a.Files = append(a.Files, txtar.File{Name: s.Name, Data: []byte(strings.Join(s.Lines, "\n") + "\n")})
-			}
+			a.Files = append(a.Files, sections(p)...)
 			got := txtar.Format(a)
 			if *update {
 				if err := os.WriteFile(file, got, 0o644); err != nil {
@@ -59,6 +59,63 @@ func TestGolden(t *testing.T) {
 				t.Errorf("the plan changed (-want +got); review it and run with -update:\n%s", diff)
 			}
 		})
+	}
+}
+
+// sections are the plan as files.
+func sections(p *Plan) []txtar.File {
+	var out []txtar.File
+	for _, s := range p.Sections() {
+		out = append(out, txtar.File{Name: s.Name, Data: []byte(strings.Join(s.Lines, "\n") + "\n")})
+	}
+	return out
+}
+
+// Configurations of old versions, which -update leaves alone: machines that were
+// installed by them must find the same names, addresses and files. What was not
+// served then may be served now.
+func TestStability(t *testing.T) {
+	cases, err := filepath.Glob("testdata/stability/*/*.txtar")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range cases {
+		t.Run(strings.TrimPrefix(file, "testdata/stability/"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _ := compile(t, a.Files[0].Data)
+			got := map[string]string{}
+			for _, f := range sections(p) {
+				got[f.Name] = string(f.Data)
+			}
+			for _, want := range a.Files[1:] {
+				if diff := cmp.Diff(string(want.Data), got[want.Name]); diff != "" {
+					t.Errorf("%s: an old configuration gives another plan (-then +now):\n%s", want.Name, diff)
+				}
+			}
+		})
+	}
+}
+
+// onceEach finds what would clash when the services take the plan over.
+func onceEach(t *testing.T, p *Plan) {
+	t.Helper()
+	listen, pointers := map[netip.AddrPort]string{}, map[string]bool{}
+	for _, f := range p.LB.Frontends {
+		for _, l := range f.Listen {
+			if other, taken := listen[l]; taken {
+				t.Errorf("frontends %s and %s both listen on %s", other, f.Name, l)
+			}
+			listen[l] = f.Name
+		}
+	}
+	for _, r := range p.DNS.Names {
+		if r.Type == "PTR" && pointers[r.Name] {
+			t.Errorf("%s has two names", r.Name)
+		}
+		pointers[r.Name] = true
 	}
 }
 

@@ -89,11 +89,14 @@ func (b *builder) lb() {
 	b.ownBackends()
 }
 
-// sharers groups the clusters by the address of their balancer, in the order of the file.
+// sharers groups the clusters by the address of their balancer, in the order of
+// the file. The helper's two addresses count as one.
 func (b *builder) sharers() [][]*Cluster {
 	var groups [][]*Cluster
 	for _, cl := range b.p.Clusters {
-		i := slices.IndexFunc(groups, func(g []*Cluster) bool { return g[0].Address == cl.Address })
+		i := slices.IndexFunc(groups, func(g []*Cluster) bool {
+			return g[0].Address == cl.Address || b.onHelper(g[0]) && b.onHelper(cl)
+		})
 		if i < 0 {
 			groups = append(groups, []*Cluster{cl})
 		} else {
@@ -113,11 +116,20 @@ func (b *builder) sharers() [][]*Cluster {
 	return groups
 }
 
+// onHelper reports whether the balancer of cl has no address of its own.
+func (b *builder) onHelper(cl *Cluster) bool {
+	return slices.Contains(b.p.Helper.Addresses(), cl.Address)
+}
+
 // frontend adds the frontend of p for clusters that share an address.
 func (b *builder) frontend(group []*Cluster, p part) {
 	f := Frontend{ClientTimeout: time.Duration(b.c.LB.Timeouts.Client)}
-	for _, a := range b.addressesOf(group[0]) {
-		f.Listen = append(f.Listen, netip.AddrPortFrom(a, p.port))
+	for _, cl := range group {
+		for _, a := range b.addressesOf(cl) {
+			if l := netip.AddrPortFrom(a, p.port); !slices.Contains(f.Listen, l) {
+				f.Listen = append(f.Listen, l)
+			}
+		}
 	}
 	if p.private {
 		f.Allow = b.prefixes()
@@ -140,7 +152,7 @@ func (b *builder) frontend(group []*Cluster, p part) {
 		f.Name, f.Backend = routes[0].Backend, routes[0].Backend
 	default:
 		f.Name, f.Routes = p.name, routes
-		if group[0].Address != b.p.Helper.Address {
+		if !b.onHelper(group[0]) {
 			f.Name += "-" + group[0].Address.String()
 		}
 	}

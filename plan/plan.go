@@ -52,12 +52,7 @@ type Helper struct {
 }
 
 // Addresses are the helper's addresses, IPv4 first.
-func (h Helper) Addresses() []netip.Addr {
-	if h.Address6.IsValid() {
-		return []netip.Addr{h.Address, h.Address6}
-	}
-	return []netip.Addr{h.Address}
-}
+func (h Helper) Addresses() []netip.Addr { return addresses(h.Address, h.Address6) }
 
 // Network is a machine network.
 type Network struct {
@@ -105,6 +100,17 @@ type Host struct {
 	IP   netip.Addr
 	IP6  netip.Addr
 	MACs []MAC
+}
+
+// Addresses are the node's addresses, IPv4 first.
+func (n *Node) Addresses() []netip.Addr { return addresses(n.IP, n.IP6) }
+
+// Addresses are the host's addresses, IPv4 first.
+func (h Host) Addresses() []netip.Addr { return addresses(h.IP, h.IP6) }
+
+// addresses are those of as that were written.
+func addresses(as ...netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(as, func(a netip.Addr) bool { return !a.IsValid() })
 }
 
 // NFS is checked and not served yet.

@@ -146,8 +146,35 @@ artifacts:
 			"iPXE takes \"a=${b}\"", config.Warning,
 		},
 		{
+			"alias of a name that is derived", "artifacts:\n", "dns: {records: [{name: etcd-0.ocp4.example.com, type: CNAME, value: m0.ocp4.example.com}]}\nartifacts:\n",
+			`record "etcd-0.ocp4.example.com": helperd makes the records of this name; choose another`, config.Error,
+		},
+		{
+			"second address of a name that is derived", "artifacts:\n", "dns: {records: [{name: etcd-0.ocp4.example.com, type: A, value: 192.168.7.9}]}\nartifacts:\n",
+			`record "etcd-0.ocp4.example.com": helperd makes the records of this name; choose another`, config.Error,
+		},
+		{
+			"host of a name that is derived", "artifacts:\n", "hosts: [{name: etcd-0.ocp4.example.com, ip: 192.168.7.9}]\nartifacts:\n",
+			`host "etcd-0.ocp4.example.com": helperd makes the records of this name; choose another`, config.Error,
+		},
+		{
+			"alias of a zone", "artifacts:\n", "dns: {records: [{name: ocp4.example.com, type: CNAME, value: m0.ocp4.example.com}]}\nartifacts:\n",
+			`record "ocp4.example.com": helperd makes the records of this name; choose another`, config.Error,
+		},
+		{
+			"node without MAC behind the gate", `mac: "52:54:00:00:00:03", `, "", `node "w0": our DHCP gives it no address (it has no mac)`, config.Warning,
+		},
+		{
+			"nodes of a foreign DHCP server", "gateway: 192.168.7.1}", "gateway: 192.168.7.1, dhcp: {mode: proxy}}",
+			`node "w1": our DHCP gives it no address (dhcp mode of 192.168.7.0/24 is proxy)`, config.Warning,
+		},
+		{
 			"TFTP elsewhere", "artifacts:\n", "tftp: {listen: 192.168.7.3}\nartifacts:\n",
 			"DHCP sends nodes to helper.address", config.Warning,
+		},
+		{
+			"TFTP at another port", "artifacts:\n", "tftp: {port: 1069}\nartifacts:\n",
+			"firmware asks at port 69 alone", config.Warning,
 		},
 	}
 	for _, tt := range tests {
@@ -159,6 +186,45 @@ artifacts:
 				}
 			}
 			t.Errorf("%q is not said:\n%v", tt.want, ds)
+		})
+	}
+}
+
+// What nobody proves matters to a closed gate alone.
+func TestOpenGateWantsNoProof(t *testing.T) {
+	yaml := strings.NewReplacer(`mac: "52:54:00:00:00:03", `, "", "    ignition:", "    ignition_gate: open\n    ignition:").Replace(small)
+	if _, ds := compile(t, []byte(yaml)); len(ds) > 0 {
+		t.Errorf("%v", ds)
+	}
+}
+
+// A machine that nothing here boots must not be left without a word.
+func TestArchitectureWithoutLoader(t *testing.T) {
+	p, _ := compile(t, []byte(strings.Replace(small, "name: rhcos\n", "name: rhcos\n    arch: s390x\n", 1)))
+	if b := p.DHCP.Reservations[0].Boot; len(b.TFTP)+len(b.HTTP) != 0 {
+		t.Errorf("boots from %v %v", b.TFTP, b.HTTP)
+	}
+	if u := p.Unserved; len(u) != 1 || !strings.Contains(u[0].Reason, "rhcos: machines of arch s390x are told no boot file") {
+		t.Errorf("unserved: %v", u)
+	}
+}
+
+// A network that declares no MTU is Ethernet, however large the others are.
+func TestMTU(t *testing.T) {
+	for _, tt := range []struct {
+		name, first, second string
+		want                int
+	}{
+		{"none declared", "", "", 0},
+		{"jumbo frames everywhere", "mtu: 9000", "mtu: 4000", 4000},
+		{"jumbo frames on one side", "mtu: 9000", "", 1500},
+		{"a tunnel", "", "mtu: 1400", 1400},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			yaml := strings.Replace(small, "gateway: 192.168.7.1}", "gateway: 192.168.7.1, "+tt.first+"}, {cidr: 10.0.0.0/24, gateway: 10.0.0.1, "+tt.second+"}", 1)
+			if p, _ := compile(t, []byte(yaml)); p.TFTP.MTU != tt.want {
+				t.Errorf("MTU %d, want %d", p.TFTP.MTU, tt.want)
+			}
 		})
 	}
 }

@@ -12,7 +12,7 @@ func (l *LB) lines() []string {
 		w.line("disabled")
 		return w
 	}
-	if len(l.Frontends) == 0 {
+	if len(l.Frontends)+len(l.Backends) == 0 {
 		return nil
 	}
 	w.line("max connections %d, retries %d", l.MaxConnections, l.Retries)
