@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"helperd/timeline"
 )
@@ -22,18 +23,23 @@ var ErrUnreachable = errors.New("the daemon is not reachable")
 // ErrRefused means that the daemon answered with an error.
 var ErrRefused = errors.New("refused")
 
+// answerTime is how long the daemon may take to answer: longer than it waits for a reload.
+const answerTime = 30 * time.Second
+
 // Client talks to a daemon.
 type Client struct {
-	socket string
-	http   http.Client
+	socket    string
+	http      http.Client
+	transport *http.Transport
 }
 
 // NewClient gives a client of the daemon that listens on the unix socket.
 func NewClient(socket string) *Client {
-	c := &Client{socket: socket}
-	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	c := &Client{socket: socket, transport: &http.Transport{ResponseHeaderTimeout: answerTime}}
+	c.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}
+	}
+	c.http.Transport = c.transport
 	return c
 }
 
@@ -48,7 +54,10 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 		if errors.As(err, &dial) && dial.Op == "dial" {
 			return nil, fmt.Errorf("%w on %s: %w; is it running (systemctl status helperd), and may you read the socket?", ErrUnreachable, c.socket, dial.Err)
 		}
-		return nil, fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
+		}
+		return nil, fmt.Errorf("%w on %s: it took the question and does not answer: %w; see journalctl -u helperd", ErrUnreachable, c.socket, err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp.Body, nil

@@ -87,6 +87,9 @@ func serveEvents(w http.ResponseWriter, r *http.Request, t *timeline.Timeline) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	rc := http.NewResponseController(w)
+	if rc.Flush() != nil { // the client knows that it is connected, also while nothing happens
+		return
+	}
 	for {
 		events, err := t.Follow(r.Context(), since)
 		if err != nil {

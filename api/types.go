@@ -84,7 +84,7 @@ type Node struct {
 	IP6      netip.Addr     `json:"ip6,omitzero"`
 	Story    timeline.Story `json:"story"`
 	Boot     nodes.State    `json:"boot"`
-	Services []string       `json:"services,omitempty"` // balancer servers of the node with their state
+	Services []string       `json:"services,omitempty"` // the balancer's backends that the node is a server of, with its state there, such as "ocp4-api up"
 }
 
 // Lease is an address given out by DHCP.

@@ -94,10 +94,18 @@ func (b backend) Nodes() []api.Node {
 	if p == nil {
 		return rows
 	}
+	servers := map[string][]string{}
+	if balancer := find[*lb.Service](b.Daemon); balancer != nil {
+		for _, backend := range balancer.Table().Backends {
+			for _, s := range backend.Servers {
+				servers[s.Node] = append(servers[s.Node], backend.Name+" "+s.State)
+			}
+		}
+	}
 	for _, n := range p.Nodes {
 		rows = append(rows, api.Node{
 			Name: n.Name, FQDN: n.FQDN, Cluster: n.Cluster.Name, Role: n.Role, MACs: n.MACs, IP: n.IP, IP6: n.IP6,
-			Story: b.events.Story(n.FQDN), Boot: b.nodes.State(n),
+			Story: b.events.Story(n.FQDN), Boot: b.nodes.State(n), Services: servers[n.FQDN],
 		})
 	}
 	return rows

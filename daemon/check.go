@@ -84,6 +84,7 @@ func (s *service) await(ctx context.Context, d time.Duration) error {
 		var err error
 		if bad := s.group.Run("check", func() { err = s.Check(ctx) }); bad != nil {
 			err = bad
+			cancel() // it would panic again
 		}
 		if err == nil {
 			s.answered.Store(true)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/api"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -48,6 +49,8 @@ type Daemon struct {
 	metrics  *prometheus.Registry
 	services []*service // in the order of Commit
 
+	holdFor time.Duration // shrinkWait; tests wait less
+
 	asked chan chan<- error // by people: read the file now and say what is wrong with it
 
 	mu  sync.Mutex
@@ -79,7 +82,7 @@ func newDaemon(opt Options) (*Daemon, error) {
 		return nil, err
 	}
 	opt.ConfigPath = path
-	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), asked: make(chan chan<- error), metrics: prometheus.NewRegistry()}
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry()}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {
 		return nil, err
@@ -129,7 +132,7 @@ func (d *Daemon) describeMetrics() {
 	}
 	gauge("helperd_config_generation", "Applied configurations since the start.", func() float64 { return float64(d.view().generation) })
 	gauge("helperd_config_valid", "1 while the file is what is served.", func() float64 {
-		if d.view().status.Errors == nil {
+		if d.view().status.State == api.Applied {
 			return 1
 		}
 		return 0

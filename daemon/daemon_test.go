@@ -52,12 +52,21 @@ type fake struct {
 
 	hangs     func(*plan.Plan) bool // for which plans Check waits in vain
 	preparing func()                // called in Prepare
+	problem   string                // in Status
 }
 
 func (f *fake) Name() string                    { return f.name }
 func (f *fake) Serve(ctx context.Context) error { <-ctx.Done(); return nil }
-func (f *fake) Status() services.Status         { return services.Status{State: services.Up} }
 func (f *fake) set(change func(*fake))          { f.mu.Lock(); defer f.mu.Unlock(); change(f) }
+
+func (f *fake) Status() services.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.problem != "" {
+		return services.Status{State: services.Degraded, Problem: f.problem}
+	}
+	return services.Status{State: services.Up}
+}
 
 func (f *fake) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
 	f.mu.Lock()
@@ -121,6 +130,7 @@ func start(t *testing.T, dir, text string, prepare func(h *house)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.holdFor = time.Second
 	for _, f := range []*fake{h.one, h.two} {
 		h.services = append(h.services, &service{Service: f, fuse: &guard.Fuse{}, group: guard.New(nil)})
 	}
@@ -258,7 +268,7 @@ func TestStartOnTheLastGoodConfiguration(t *testing.T) {
 	h.stop()
 	for _, text := range []string{"version: [", "version: 2\n"} {
 		h = start(t, dir, text, nil)
-		v := h.view()
+		v := h.await(t, "the last good configuration", func(v view) bool { return v.generation == 1 })
 		if v.status.State != api.Broken || len(v.status.Errors) == 0 || h.nodesServed(h.one) != 5 {
 			t.Errorf("file %s, errors %q, %d nodes served", v.status.State, v.status.Errors, h.nodesServed(h.one))
 		}
@@ -268,7 +278,7 @@ func TestStartOnTheLastGoodConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	h = start(t, dir, "", nil)
-	if v := h.view(); v.status.State != api.Missing || h.nodesServed(h.one) != 5 {
+	if v := h.await(t, "the last good configuration", func(v view) bool { return v.generation == 1 }); v.status.State != api.Missing || h.nodesServed(h.one) != 5 {
 		t.Errorf("without a file: %s, %d nodes served", v.status.State, h.nodesServed(h.one))
 	}
 }

@@ -82,7 +82,7 @@ func (d *Daemon) apply(ctx context.Context, g *generation) error {
 		if _, back := d.commit(ctx, old); back != nil {
 			return errors.Join(err, fmt.Errorf("going back to the configuration before: %w", back))
 		}
-		_ = d.verify(ctx, nil)
+		_ = d.verify(ctx, answered) // the outcome is kept in the services
 		return errors.Join(err, errors.New("the configuration before is served again"))
 	}
 	changes := plan.Diff(old, g.plan)

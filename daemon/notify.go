@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -38,7 +39,7 @@ func (d *Daemon) notifyStatus() {
 			line += fmt.Sprintf(", %s: %s", svc.Name(), s.Problem)
 		}
 	}
-	d.notify("STATUS=" + line)
+	d.notify("STATUS=" + strings.ReplaceAll(line, "\n", " ")) // a line is a message of its own
 }
 
 // watchdog tells systemd that the daemon lives. It does not ask the reload loop: a

@@ -15,13 +15,10 @@ import (
 	"helperd/timeline"
 )
 
-const (
-	// shrinkWait is how long a file must stay as it is when much has vanished
-	// from it: a truncated file can be valid YAML.
-	shrinkWait = 5 * time.Second
-	// startAgain is the time between attempts to serve a first configuration.
-	startAgain = 5 * time.Second
-)
+// shrinkWait is how long a file must stay as it is when much has vanished from
+// it: a truncated file can be valid YAML. It is also the time between attempts to
+// serve a first configuration.
+const shrinkWait = 5 * time.Second
 
 // reloadUntil follows the file until ctx ends. It is the only goroutine that changes generations.
 func (d *Daemon) reloadUntil(ctx context.Context) {
@@ -38,7 +35,7 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 	var due <-chan time.Time
 	held := d.start(ctx, content) // waits until due
 	if held != nil {
-		due = time.After(startAgain)
+		due = time.After(d.holdFor)
 	}
 	d.notifyStatus()
 	d.notify("READY=1")
@@ -53,7 +50,7 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 		latest = c.Look
 		d.notifyReloading()
 		if held, due = d.consider(ctx, c), nil; held != nil {
-			due = time.After(shrinkWait)
+			due = time.After(d.holdFor)
 		}
 		d.notifyStatus()
 		d.notify("READY=1")
@@ -73,7 +70,7 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 			if d.take(ctx, held) || d.view().plan != nil {
 				held, due = nil, nil
 			} else {
-				due = time.After(startAgain)
+				due = time.After(d.holdFor)
 			}
 			d.notifyStatus()
 		}
@@ -116,7 +113,8 @@ func (d *Daemon) start(ctx context.Context, c watch.Content) (again *generation)
 	return nil
 }
 
-// consider looks at new content of the file. It returns a generation that must wait.
+// consider looks at new content of the file. It returns a generation that must
+// wait: for whether the file stays as small as it is, or for another attempt.
 func (d *Daemon) consider(ctx context.Context, c watch.Content) *generation {
 	g, err := d.compileContent(c)
 	if err != nil {
@@ -133,7 +131,9 @@ func (d *Daemon) consider(ctx context.Context, c watch.Content) *generation {
 		d.setState(api.Waiting, nil)
 		return g
 	}
-	d.take(ctx, g)
+	if !d.take(ctx, g) && v.plan == nil {
+		return g
+	}
 	return nil
 }
 
@@ -194,7 +194,7 @@ func vanished(old, next *plan.Plan) string {
 			}
 		}
 	}
-	if masters > 0 || len(gone) > 1 && 5*len(gone) >= len(old.Nodes) || len(next.Clusters) < len(old.Clusters) {
+	if masters > 0 || len(gone) > 0 && 5*len(gone) >= len(old.Nodes) || len(next.Clusters) < len(old.Clusters) {
 		return strings.Join(gone, ", ")
 	}
 	return ""

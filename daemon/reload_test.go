@@ -92,6 +92,9 @@ func TestFirstConfigurationIsTriedAgain(t *testing.T) {
 	if v := h.view(); v.status.State != api.Rejected || v.plan != nil {
 		t.Fatalf("file %s", v.status.State)
 	}
+	if err := (backend{h.Daemon}).Reload(); err == nil || !strings.Contains(err.Error(), "no such device") {
+		t.Errorf("reload: %v", err)
+	}
 	h.one.set(func(f *fake) { f.refuse = nil })
 	h.await(t, "the first configuration", func(v view) bool { return v.generation == 1 && v.status.State == api.Applied })
 }
@@ -126,12 +129,23 @@ func TestServicesAreRestartedWithinASecond(t *testing.T) {
 			h.services = append(h.services, &service{Service: d, fuse: &guard.Fuse{}, group: guard.New(nil)})
 		}
 	})
-	time.Sleep(6 * time.Second)
+	time.Sleep(4 * time.Second)
 	for _, d := range all {
-		if d.starts.Load() < 5 || time.Duration(d.longest.Load()) > time.Second {
+		if d.starts.Load() < 4 || time.Duration(d.longest.Load()) > time.Second {
 			t.Errorf("%s was started %d times, the longest wait was %s", d.name, d.starts.Load(), time.Duration(d.longest.Load()))
 		}
 	}
 }
 
 var _ services.Service = (*dying)(nil)
+
+// A panic in Check is told once a question, not once a try.
+func TestPanicInCheckIsToldOnce(t *testing.T) {
+	h := start(t, t.TempDir(), six, nil)
+	h.one.set(func(f *fake) { f.broken = func(*plan.Plan) bool { panic("in check") } })
+	before := h.services[0].group.Panics()
+	said := h.ask(t.Context(), func(*service) time.Duration { return checkTime })
+	if said[0] == nil || said[1] != nil || h.services[0].group.Panics() != before+1 {
+		t.Errorf("said %v after %d panics", said, h.services[0].group.Panics()-before)
+	}
+}

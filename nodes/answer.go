@@ -21,10 +21,11 @@ func (r *Registry) Answer(p *plan.Plan, n *plan.Node, addr netip.Addr) Script {
 // mayBe reports whether the machine at addr may be n: it has n's address, or it
 // is on a network of ours and nobody knows better. Foreign DHCP servers give addresses that we do not know.
 func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
-	if slices.Contains([]netip.Addr{n.IP, n.IP6}, addr) {
+	if slices.Contains(n.Addresses(), addr) {
 		return true
 	}
-	if p.NodeByAddr(addr) != nil || slices.Contains(p.Helper.Addresses(), addr) {
+	has := func(h plan.Host) bool { return slices.Contains(h.Addresses(), addr) }
+	if p.NodeByAddr(addr) != nil || slices.Contains(p.Helper.Addresses(), addr) || slices.ContainsFunc(p.Hosts, has) {
 		return false
 	}
 	if !slices.ContainsFunc(p.Networks, func(n plan.Network) bool { return n.Prefix.Contains(addr) }) {
@@ -32,30 +33,17 @@ func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
 	}
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	elsewhere := false
-	for mac, seen := range r.proofs {
-		if r.now().Sub(seen.at) >= proofHolds {
-			continue
-		}
-		switch own := slices.Contains(n.MACs, mac); {
-		case seen.addr == addr:
-			return own
-		case own:
-			elsewhere = true
-		}
+	if mac, ok := r.holders[addr]; ok && r.fresh(mac) {
+		return slices.Contains(n.MACs, mac)
 	}
-	return !elsewhere
+	return !slices.ContainsFunc(n.MACs, r.fresh) // it is elsewhere
 }
 
 // Peek is what Boot would say now to a machine that proves nothing. It decides nothing.
 func (r *Registry) Peek(n *plan.Node) Script {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.nodes[n.FQDN]
-	if s == nil {
-		return Script{}
-	}
-	switch s.Phase {
+	switch s := r.get(n); s.Phase {
 	case Written, Installed:
 		return Script{Disk: true}
 	case DiskBoot:

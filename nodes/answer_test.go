@@ -25,6 +25,8 @@ func TestAnswer(t *testing.T) {
 		{"a browser, while the node is elsewhere", map[plan.MAC]string{{1}: "10.0.0.21"}, "10.0.0.99", false, false},
 		{"a machine that DHCP knows", map[plan.MAC]string{{9}: "10.0.0.99"}, "10.0.0.99", false, false},
 		{"from outside", nil, "10.9.0.99", false, false},
+		{"a host of the file", nil, "10.0.0.50", false, false},
+		{"nobody", nil, "", false, false},
 		{"another node", nil, "10.0.0.22", false, false},
 		{"the helper", nil, "10.0.0.2", false, false},
 	}
@@ -34,13 +36,15 @@ func TestAnswer(t *testing.T) {
 			p := &plan.Plan{
 				Helper:   plan.Helper{Address: netip.MustParseAddr("10.0.0.2")},
 				Networks: []plan.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/24")}},
+				Hosts:    []plan.Host{{Name: "desk", IP: netip.MustParseAddr("10.0.0.50")}},
 				Nodes:    []*plan.Node{g.node, {Name: "w1", FQDN: "w1.ocp4.example.com", IP: netip.MustParseAddr("10.0.0.22")}},
 			}
 			g.node.IP = own
 			for mac, addr := range tt.acked {
 				g.Acked(mac, netip.MustParseAddr(addr))
 			}
-			s := g.Answer(p, g.node, netip.MustParseAddr(tt.addr))
+			from, _ := netip.ParseAddr(tt.addr)
+			s := g.Answer(p, g.node, from)
 			if decided := g.State(g.node).Phase == Installing; decided != tt.decide {
 				t.Errorf("decided %v, want %v", decided, tt.decide)
 			}
@@ -48,6 +52,27 @@ func TestAnswer(t *testing.T) {
 				t.Errorf("script %+v, want a token: %v", s, tt.token)
 			}
 		})
+	}
+}
+
+// An address of the pool that DHCP has given to another machine proves nothing
+// for the one that had it before: it must not bring its token to the other.
+func TestAddressGivenAgain(t *testing.T) {
+	g := newRig(t)
+	shared := netip.MustParseAddr("10.0.0.99")
+	p := &plan.Plan{Networks: []plan.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/24")}}, Nodes: []*plan.Node{g.node}}
+	g.Acked(g.node.MACs[0], shared)
+	g.wait(time.Minute)
+	g.Acked(plan.MAC{9}, shared)
+	if s := g.Answer(p, g.node, shared); s.Token != "" || g.State(g.node).Phase != Armed {
+		t.Errorf("script %+v, phase %s: another machine has that address now", s, g.State(g.node).Phase)
+	}
+	g.wait(time.Minute)
+	g.Acked(g.node.MACs[0], shared)
+	for range 20 {
+		if s := g.Answer(p, g.node, shared); s.Token == "" {
+			t.Fatal("the node has its address again and gets no token")
+		}
 	}
 }
 

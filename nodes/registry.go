@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,11 +53,12 @@ const (
 
 // State is what is known of one node.
 type State struct {
-	Node     string    `json:"node"`
-	Phase    Phase     `json:"phase"`
-	Since    time.Time `json:"since,omitzero"`
-	Retries  int       `json:"retries,omitempty"`  // failed installations since armed
-	Evidence string    `json:"evidence,omitempty"` // what showed the installed system
+	Node     string     `json:"node"`
+	MACs     []plan.MAC `json:"macs,omitempty"`
+	Phase    Phase      `json:"phase"`
+	Since    time.Time  `json:"since,omitzero"`
+	Retries  int        `json:"retries,omitempty"`  // failed installations since armed
+	Evidence string     `json:"evidence,omitempty"` // what showed the installed system
 
 	Token    string    `json:"token,omitempty"`
 	TokenEnd time.Time `json:"token_end,omitzero"` // zero: no end yet
@@ -87,11 +89,12 @@ type Registry struct {
 
 	proofsMu sync.Mutex // is not, so that DHCP never waits
 	proofs   map[plan.MAC]proof
+	holders  map[netip.Addr]plan.MAC // who has a proof of an address: one MAC, the last
 }
 
 // New reads what is known from store.
 func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now func() time.Time) (*Registry, error) {
-	r := &Registry{store: store, events: events, log: log, now: now, nodes: map[string]*State{}, proofs: map[plan.MAC]proof{}}
+	r := &Registry{store: store, events: events, log: log, now: now, nodes: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{}}
 	stored, err := store.Nodes()
 	if err != nil {
 		return nil, fmt.Errorf("read nodes: %w", err)
@@ -99,7 +102,7 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 	for fqdn, b := range stored {
 		s := &State{}
 		if err := json.Unmarshal(b, s); err != nil {
-			return nil, fmt.Errorf("read node %s from the state file: %w", fqdn, err)
+			return nil, fmt.Errorf("read node %s from the state file: %w; move helperd.db away to start without it: it forgets pool leases and which nodes are installed", fqdn, err)
 		}
 		r.nodes[fqdn] = s
 		switch s.Phase {
@@ -114,11 +117,18 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 
 func (r *Registry) get(n *plan.Node) *State {
 	s := r.nodes[n.FQDN]
-	if s == nil {
+	if s == nil || replaced(s.MACs, n.MACs) {
 		s = &State{Node: n.FQDN, Phase: Armed, Since: r.now()}
 		r.nodes[n.FQDN] = s
 	}
+	s.MACs = n.MACs
 	return s
+}
+
+// replaced reports whether another machine has taken a node's name: nothing of
+// what is known of the old one holds for it.
+func replaced(old, now []plan.MAC) bool {
+	return len(old) > 0 && len(now) > 0 && !slices.ContainsFunc(old, func(m plan.MAC) bool { return slices.Contains(now, m) })
 }
 
 // save stores s. A failure is logged and not fatal: the node goes on, and only a restart could forget it.
@@ -136,11 +146,23 @@ func (r *Registry) enter(s *State, p Phase) {
 	s.Phase, s.Since = p, r.now()
 }
 
-// Acked notes that DHCP gave addr to mac.
+// Acked notes that DHCP gave addr to mac. Who had addr before has it no more.
 func (r *Registry) Acked(mac plan.MAC, addr netip.Addr) {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	r.proofs[mac] = proof{addr, r.now()}
+	if before, ok := r.holders[addr]; ok {
+		delete(r.proofs, before)
+	}
+	if before, ok := r.proofs[mac]; ok {
+		delete(r.holders, before.addr)
+	}
+	r.proofs[mac], r.holders[addr] = proof{addr, r.now()}, mac
+}
+
+// fresh reports whether mac's proof still holds; the caller has the lock.
+func (r *Registry) fresh(mac plan.MAC) bool {
+	p, ok := r.proofs[mac]
+	return ok && r.now().Sub(p.at) < proofHolds
 }
 
 // Proven reports whether DHCP gave addr to a MAC of n within the last 15 minutes.
@@ -148,7 +170,7 @@ func (r *Registry) Proven(n *plan.Node, addr netip.Addr) bool {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
 	for _, m := range n.MACs {
-		if p, ok := r.proofs[m]; ok && p.addr == addr.Unmap() && r.now().Sub(p.at) < proofHolds {
+		if r.fresh(m) && r.proofs[m].addr == addr.Unmap() {
 			return true
 		}
 	}

@@ -185,6 +185,25 @@ func TestNodeWithoutAProofNeedsNoToken(t *testing.T) {
 	}
 }
 
+// A machine that took the place and the name of an installed one has nothing on its disk.
+func TestReplacedMachineIsInstalled(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	g.Boot(g.node, g.node.IP)
+	g.Seen(g.node, "connected to 22623")
+	g.restart(t)
+	second := *g.node
+	second.MACs = []plan.MAC{g.node.MACs[0], {2}} // one more card is the same machine
+	if p := g.State(&second).Phase; p != Installed {
+		t.Errorf("phase %s after a card was added", p)
+	}
+	other := *g.node
+	other.MACs = []plan.MAC{{9}}
+	if g.Boot(&other, g.node.IP).Disk {
+		t.Error("the new machine is sent to its empty disk")
+	}
+}
+
 func TestTokenOnlyForTheProvenAddress(t *testing.T) {
 	g := newRig(t)
 	if s := g.Boot(g.node, g.node.IP); s.Token != "" {

@@ -1,7 +1,10 @@
 package state
 
 import (
+	"bytes"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +100,35 @@ func TestLastGood(t *testing.T) {
 	}
 	if b, _ := s.LastGood(); string(b) != "version: 1" {
 		t.Errorf("got %q", b)
+	}
+}
+
+func TestNodesSurvive(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for name, text := range map[string]string{"a.example.com": "1", "b.example.com": "2"} {
+		if err := s.PutNode(name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.PutNode("a.example.com", []byte("3")); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, dir)
+	defer s.Close()
+	got, err := s.Nodes()
+	if d := cmp.Diff(map[string][]byte{"a.example.com": []byte("3"), "b.example.com": []byte("2")}, got); err != nil || d != "" {
+		t.Errorf("%v\n%s", err, d)
+	}
+}
+
+func TestDamagedFileIsRefusedWithARemedy(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "helperd.db"), bytes.Repeat([]byte("damage"), 10000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("err = %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 var (
@@ -34,7 +35,7 @@ func Open(dir string) (*Store, error) {
 	}
 	path := filepath.Join(dir, "helperd.db")
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another helperd uses it; stop that one, or give this one a folder of its own with --state", path)
 	}
 	if err != nil {

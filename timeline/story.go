@@ -40,6 +40,7 @@ type Story struct {
 
 	trouble string // detail of the last trouble of this stage
 	retries int
+	resumed bool // from before the start of the daemon
 }
 
 // Passed is a stage that the node has reached.
@@ -59,6 +60,7 @@ func stageOf(e *Event) Stage {
 		if e.Detail == ScriptInstall {
 			return Loader
 		}
+		return Ignition // its disk was written, now or long ago
 	case IgnitionServed:
 		return Ignition
 	case NodeInstalled:
@@ -81,33 +83,41 @@ func fileStage(e *Event) Stage {
 	return Loader
 }
 
+// aboutFile reports whether a file that was asked for is the trouble, which says
+// nothing about a system that runs.
+func aboutFile(e *Event) bool {
+	return e.Kind == TFTPFailed || e.Kind == HTTPMiss || e.Kind == HTTPFailed
+}
+
 func (s *Story) add(e *Event) {
 	s.Last = e.Time
+	now, was := slices.Index(order, stageOf(e)), slices.Index(order, s.Stage)
 	if e.Trouble() {
-		s.trouble = e.Detail
-		s.retries++
+		if was < slices.Index(order, Installed) || !aboutFile(e) {
+			s.trouble = e.Detail
+			s.retries++
+		}
 		return
 	}
-	stage := stageOf(e)
-	if stage == "" {
-		return
-	}
-	now, was := slices.Index(order, stage), slices.Index(order, s.Stage)
-	// Firmware asks for an address several times in one boot, and so does the
-	// installer: only a boot script, or a request after a long silence, is a new boot.
-	if now < was && !(stage == Loader && was >= slices.Index(order, Rootfs)) {
-		return
+	if e.Kind == LBUp && strings.HasPrefix(s.trouble, e.Detail+": ") {
+		s.trouble, s.retries = "", 0 // the server that was down
 	}
 	if now < was {
-		s.Passed = nil
+		// Firmware asks for addresses, loaders and scripts at every boot, also on its
+		// way to the disk, and an installed system fetches files too: only the
+		// order to install begins a new story.
+		if e.Kind != BootScript || e.Detail != ScriptInstall {
+			return
+		}
+		s.Passed, s.resumed = nil, false
 	}
-	if stage != s.Stage {
-		s.Stage, s.Since, s.trouble, s.retries = stage, e.Time, "", 0
-		s.Passed = append(s.Passed, Passed{stage, e.Time})
+	if now != was {
+		s.Stage, s.Since, s.trouble, s.retries = order[now], e.Time, "", 0
+		s.Passed = append(s.Passed, Passed{s.Stage, e.Time})
 	}
 	s.Progress = ""
 	if e.Total > 0 && e.Bytes < e.Total {
-		s.Progress = fmt.Sprintf("%s %d %%", stage, e.Bytes*100/e.Total)
+		s.Progress = fmt.Sprintf("%s %d %%", s.Stage, e.Bytes*100/e.Total)
 	}
 }
 
@@ -125,7 +135,7 @@ var advice = map[Stage]string{
 	Rootfs:    "the rootfs is fetched and no ignition is asked for: look at coreos-installer on its console, and at install_disk",
 	Ignition:  "the disk is written and the node does not come back: is the disk its next boot device?",
 	Installed: "the installed system is seen and does not reach api-int: look at its console",
-	Joining:   "it talks to the machine config server and is not ready yet: see `oc get csr` and approve what is pending",
+	Joining:   "it talks to the API and no server of it is up in the balancer: see `oc get csr` and approve what is pending; a worker without a router stays here",
 }
 
 // snapshot copies the story and works out the hint as of now.
@@ -133,6 +143,7 @@ func (s *Story) snapshot(now time.Time) Story {
 	c := *s
 	c.Passed = slices.Clone(s.Passed)
 	limit, ok := patience[s.Stage]
+	ok = ok && !(s.resumed && slices.Index(order, s.Stage) >= slices.Index(order, Installed))
 	switch {
 	case s.trouble != "":
 		c.Hint = s.trouble

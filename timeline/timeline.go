@@ -41,6 +41,15 @@ func New(now func() time.Time) *Timeline {
 }
 
 // Apply makes p the plan that names nodes. Stories of nodes that left it are dropped.
+// Resume begins the story of a node with what is known of it from before the
+// daemon's start. Nobody saw how it got there: no hint says that it takes too
+// long, until the node is installed again or does not come back from its disk.
+func (t *Timeline) Resume(node string, stage Stage, since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stories[node] = &Story{Node: node, Stage: stage, Since: since, resumed: true}
+}
+
 func (t *Timeline) Apply(p *plan.Plan) {
 	t.plan.Store(p)
 	t.mu.Lock()
@@ -98,7 +107,7 @@ func (t *Timeline) fold(e *Event) bool {
 		clear(t.recent)
 	}
 	if seq, ok := t.recent[k]; ok {
-		if old := t.at(seq); old != nil && e.Time.Sub(old.Time) < time.Minute {
+		if old := t.at(seq); old != nil && e.Time.Sub(old.Time) < time.Minute && !ends(old, e) {
 			if old.Bytes == old.Total || e.Bytes < old.Bytes { // a new attempt, not progress of the old one
 				old.Repeated++
 			}
@@ -110,6 +119,10 @@ func (t *Timeline) fold(e *Event) bool {
 	t.recent[k] = t.seq + 1
 	return false
 }
+
+// ends reports whether e is the end of the download that old is the progress
+// of. It is an event of its own: who follows has seen old and sees no changes to it.
+func ends(old, e *Event) bool { return old.Bytes != old.Total && e.Bytes == e.Total }
 
 func (t *Timeline) put(e Event) {
 	if len(t.ring) < capacity {
@@ -135,6 +148,9 @@ func (t *Timeline) Since(seq uint64) []Event {
 }
 
 func (t *Timeline) since(seq uint64) []Event {
+	if seq >= t.seq {
+		return nil
+	}
 	first := seq + 1
 	if t.seq >= capacity {
 		first = max(first, t.seq-capacity+1)

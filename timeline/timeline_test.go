@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,5 +154,145 @@ func BenchmarkEmit(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		tl.Emit(Event{Kind: DHCPAck, MAC: plan.MAC{2}})
+	}
+}
+
+// A number that a client makes up must not stop the daemon: every service emits under the same lock.
+func TestFollowFromTheEndOfNumbers(t *testing.T) {
+	tl, _ := newTimeline()
+	tl.Emit(Event{Kind: ConfigApplied})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ev, err := tl.Follow(ctx, math.MaxUint64); err == nil {
+		t.Errorf("followed %+v", ev)
+	}
+	if ev := tl.Since(math.MaxUint64); len(ev) != 0 {
+		t.Errorf("events %+v", ev)
+	}
+}
+
+// Who follows sees that a download ended, however little time after it was seen to begin.
+func TestCompletionIsAnEventOfItsOwn(t *testing.T) {
+	tl, now := newTimeline()
+	for _, n := range []int64{20, 43, 100} {
+		tl.Emit(Event{Kind: HTTPGet, Addr: worker.IP, File: "/artifacts/rhcos/rootfs", Bytes: n, Total: 100})
+		*now = now.Add(time.Second)
+	}
+	ev := tl.Since(1)
+	if len(ev) != 1 || ev[0].Bytes != 100 {
+		t.Errorf("after the first event came %+v, want the end of the download", ev)
+	}
+	if first := tl.Since(0)[0]; first.Bytes != 43 || first.Repeated != 0 {
+		t.Errorf("first event %+v", first)
+	}
+	tl.Emit(Event{Kind: TFTPGet, Addr: worker.IP, File: "netascii", Bytes: 5}) // no size is known
+	tl.Emit(Event{Kind: TFTPGet, Addr: worker.IP, File: "netascii", Bytes: 9, Total: 9})
+	if ev := tl.Since(2); len(ev) != 2 || ev[1].Total != 9 {
+		t.Errorf("a file of unknown size gave %+v", ev)
+	}
+	tl.Emit(Event{Kind: HTTPGet, Addr: worker.IP, File: "/artifacts/rhcos/rootfs", Bytes: 100, Total: 100})
+	if ev := tl.Since(0); len(ev) != 4 || ev[1].Repeated != 1 {
+		t.Errorf("a whole download again gave %+v", ev)
+	}
+}
+
+// Stories of machines that do more than boot once.
+func TestStages(t *testing.T) {
+	mac, addr, node := plan.MAC{2}, worker.IP, worker.FQDN
+	get := func(file string) Event { return Event{Kind: HTTPGet, Addr: addr, File: file, Bytes: 5, Total: 5} }
+	script := func(says string) []Event {
+		return []Event{
+			{Kind: DHCPAck, MAC: mac},
+			{Kind: TFTPGet, Addr: addr, File: "snponly.efi", Bytes: 5, Total: 5},
+			{Kind: DHCPAck, MAC: mac},
+			{Kind: BootScript, Node: node, Detail: says},
+			get("/boot/52-54-00-00-00-01.ipxe"),
+		}
+	}
+	install := append(script(ScriptInstall), get("/artifacts/rhcos/kernel"), get("/artifacts/rhcos/rootfs"), Event{Kind: IgnitionServed, Addr: addr})
+	join := []Event{{Kind: NodeInstalled, Node: node}, {Kind: LBFirst, Node: node, Addr: addr}, {Kind: LBUp, Node: node, Detail: "api/w0"}}
+	all := []Stage{DHCP, Loader, Kernel, Rootfs, Ignition, Installed, Joining, Ready}
+	for _, c := range []struct {
+		name   string
+		events [][]Event
+		stage  Stage
+		passed []Stage
+	}{
+		{"first boot from disk by way of the network", [][]Event{install, script(ScriptDisk)}, Ignition, all[:5]},
+		{"ready", [][]Event{install, script(ScriptDisk), join}, Ready, all},
+		{"reboot of a ready node", [][]Event{install, script(ScriptDisk), join, script(ScriptDisk)}, Ready, all},
+		{"a ready node fetches a file", [][]Event{install, join, {get("/files/own.txt")}}, Ready, all},
+		{"reinstalled", [][]Event{install, join, install}, Ignition, []Stage{Loader, Kernel, Rootfs, Ignition}},
+		{"power cycle at the kernel", [][]Event{install[:6], install[:5]}, Loader, []Stage{Loader}},
+		{"two files of one loader", [][]Event{install[:5], {get("/boot/grubx64.efi")}}, Loader, []Stage{DHCP, Loader}},
+		{"disk of a node whose installation nobody saw", [][]Event{script(ScriptDisk)}, Ignition, []Stage{DHCP, Loader, Ignition}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tl, now := newTimeline()
+			for _, events := range c.events {
+				for _, e := range events {
+					*now = now.Add(time.Second)
+					tl.Emit(e)
+				}
+			}
+			s := tl.Story(node)
+			var passed []Stage
+			for _, p := range s.Passed {
+				passed = append(passed, p.Stage)
+			}
+			if s.Stage != c.stage || !slices.Equal(passed, c.passed) {
+				t.Errorf("stage %s, passed %v, want %s, %v", s.Stage, passed, c.stage, c.passed)
+			}
+		})
+	}
+}
+
+func TestServerThatIsBackNeedsNobody(t *testing.T) {
+	tl, _ := newTimeline()
+	tl.Emit(Event{Kind: LBUp, Node: worker.FQDN, Detail: "api/w0"})
+	tl.Emit(Event{Kind: LBDown, Node: worker.FQDN, Detail: "api/w0: connection refused"})
+	if h := tl.Story(worker.FQDN).Hint; h != "api/w0: connection refused" {
+		t.Errorf("hint %q while the server is down", h)
+	}
+	tl.Emit(Event{Kind: LBUp, Node: worker.FQDN, Detail: "api/w0"})
+	if h := tl.Story(worker.FQDN).Hint; h != "" {
+		t.Errorf("hint %q after it came back", h)
+	}
+}
+
+// After a restart of the daemon a node that renews its lease is no node that fails to boot.
+func TestResumedStory(t *testing.T) {
+	tl, now := newTimeline()
+	tl.Resume(worker.FQDN, Installed, *now)
+	tl.Apply(&plan.Plan{Nodes: []*plan.Node{worker}})
+	*now = now.Add(time.Hour)
+	tl.Emit(Event{Kind: DHCPAck, MAC: plan.MAC{2}})
+	*now = now.Add(time.Hour)
+	if s := tl.Story(worker.FQDN); s.Stage != Installed || s.Hint != "" {
+		t.Errorf("stage %s, hint %q", s.Stage, s.Hint)
+	}
+	tl.Emit(Event{Kind: LBFirst, Node: worker.FQDN, Addr: worker.IP})
+	*now = now.Add(time.Hour)
+	if s := tl.Story(worker.FQDN); s.Stage != Joining || s.Hint != "" {
+		t.Errorf("stage %s, hint %q", s.Stage, s.Hint)
+	}
+	tl.Emit(Event{Kind: BootScript, Node: worker.FQDN, Detail: ScriptInstall})
+	*now = now.Add(time.Hour)
+	if s := tl.Story(worker.FQDN); s.Stage != Loader || s.Hint == "" {
+		t.Errorf("reinstalled: stage %s, hint %q", s.Stage, s.Hint)
+	}
+}
+
+func TestFilesAreNoTroubleOfARunningSystem(t *testing.T) {
+	tl, _ := newTimeline()
+	miss := Event{Kind: HTTPMiss, Addr: worker.IP, File: "/x", Detail: "there is no such file"}
+	tl.Emit(miss)
+	if h := tl.Story(worker.FQDN).Hint; h != miss.Detail {
+		t.Errorf("hint %q before the installation", h)
+	}
+	tl.Emit(Event{Kind: LBUp, Node: worker.FQDN, Detail: "api/w0"})
+	tl.Emit(miss)
+	if h := tl.Story(worker.FQDN).Hint; h != "" {
+		t.Errorf("hint %q on a ready node", h)
 	}
 }

@@ -1,0 +1,273 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"helperd/nodes"
+	"helperd/plan"
+	"helperd/services"
+	"helperd/state"
+	"helperd/timeline"
+)
+
+var start = time.Unix(1_800_000_000, 0).UTC()
+
+// fake is a daemon with one node.
+type fake struct {
+	events      *timeline.Timeline
+	reload      error
+	reinstalled string
+}
+
+func (f *fake) Status() Status {
+	return Status{
+		Version: "1", PID: 7, Started: start, Generation: 3,
+		Configuration: Configuration{Path: "/etc/helper.yaml", State: Applied, Hash: "ab", Applied: start},
+		Services:      []Service{{Name: "dns", Status: services.Status{State: services.Up, Counters: map[string]uint64{"queries": 5}}}},
+		Unserved:      []Unserved{{"nfs", "not in this version"}},
+	}
+}
+
+func (f *fake) Nodes() []Node {
+	return []Node{{
+		Name: "worker-0", FQDN: "worker-0.ocp4.example.com", Cluster: "ocp4", Role: plan.Worker,
+		MACs: []plan.MAC{{0x52, 0x54, 0, 0, 0, 1}}, IP: netip.MustParseAddr("192.168.67.21"),
+		Story: timeline.Story{Node: "worker-0.ocp4.example.com", Stage: timeline.Rootfs, Progress: "rootfs 43 %", Since: start},
+		Boot:  nodes.State{Node: "worker-0.ocp4.example.com", Phase: nodes.Installing, Since: start},
+	}}
+}
+
+func (f *fake) Leases() []Lease {
+	return []Lease{{Kind: "pool", Lease: state.Lease{Address: netip.MustParseAddr("192.168.67.99"), MAC: plan.MAC{1}, Expires: start, State: state.Declined}}}
+}
+
+func (f *fake) Balancer() any              { return map[string]int{"frontends": 4} }
+func (f *fake) PlanText() string           { return "dns:\n  \"quoted\"\n" }
+func (f *fake) Events() *timeline.Timeline { return f.events }
+func (f *fake) Reload() error              { return f.reload }
+func (f *fake) Panic(name string) error    { return fmt.Errorf("%w service %q", ErrUnknown, name) }
+
+func (f *fake) Reinstall(node string) error {
+	if node != "worker-0" {
+		return fmt.Errorf("%w node %q", ErrUnknown, node)
+	}
+	f.reinstalled = node
+	return nil
+}
+
+func (f *fake) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "helperd_up 1\n") })
+}
+
+// serve gives a fake and a client of it. stop ends the server as the daemon does.
+func serve(t *testing.T) (f *fake, c *Client, stop func()) {
+	t.Helper()
+	f = &fake{events: timeline.New(func() time.Time { return start })}
+	path := filepath.Join(t.TempDir(), "sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: Handler(f), ReadHeaderTimeout: time.Second}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(l) }()
+	stop = func() { _ = s.Close(); <-done }
+	t.Cleanup(stop)
+	return f, NewClient(path), stop
+}
+
+// What the daemon says arrives as it was said.
+func TestRoundTrip(t *testing.T) {
+	f, c, _ := serve(t)
+	ctx := t.Context()
+	same := func(what string, got, want any, err error) {
+		t.Helper()
+		d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(timeline.Story{}))
+		if err != nil || d != "" {
+			t.Errorf("%s: %v\n%s", what, err, d)
+		}
+	}
+	status, err := c.Status(ctx)
+	same("status", status, f.Status(), err)
+	rows, err := c.Nodes(ctx)
+	same("nodes", rows, f.Nodes(), err)
+	leases, err := c.Leases(ctx)
+	same("leases", leases, f.Leases(), err)
+	text, err := c.Plan(ctx)
+	same("plan", text, f.PlanText(), err)
+	table, err := c.Balancer(ctx)
+	same("balancer", string(table), `{"frontends":4}`, err)
+	if err := c.Reload(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := c.Reinstall(ctx, "worker-0"); err != nil || f.reinstalled != "worker-0" {
+		t.Errorf("reinstall of %q: %v", f.reinstalled, err)
+	}
+	body, err := c.do(ctx, http.MethodGet, "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = body.Close() }()
+	if b, _ := io.ReadAll(body); string(b) != "helperd_up 1\n" {
+		t.Errorf("metrics %q", b)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	f, c, _ := serve(t)
+	f.reload = errors.New("helper.yaml:3:1: first\nhelper.yaml:9:1: second")
+	ctx := t.Context()
+	_, noSuchPath := ask[string](ctx, c, "/v2/status")
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"mistakes in the file", c.Reload(ctx), f.reload.Error()},
+		{"node that is not there", c.Reinstall(ctx, "worker-9"), `unknown node "worker-9"`},
+		{"name with a slash", c.Reinstall(ctx, "../../reload"), `unknown node "../../reload"`},
+		{"service that is not there", c.Panic(ctx, "nfs"), `unknown service "nfs"`},
+		{"path that is not there", noSuchPath, "404"},
+	} {
+		if !errors.Is(tt.err, ErrRefused) || errors.Is(tt.err, ErrUnreachable) || !strings.Contains(fmt.Sprint(tt.err), tt.want) {
+			t.Errorf("%s: %v", tt.name, tt.err)
+		}
+	}
+	resp, err := c.http.Get("http://helperd/v1/events?since=yesterday")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(b), "yesterday") {
+		t.Errorf("since=yesterday: %s %s", resp.Status, b)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	_, gone, stop := serve(t)
+	stop()
+	for name, c := range map[string]*Client{"gone": gone, "never there": NewClient(filepath.Join(t.TempDir(), "sock"))} {
+		_, err := c.Status(t.Context())
+		if !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "systemctl status helperd") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A daemon that takes connections and answers none is as good as none.
+func TestSilentDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c := NewClient(path)
+	c.transport.ResponseHeaderTimeout = 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := c.Status(ctx); !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	f, c, _ := serve(t)
+	if ev, err := c.Events(t.Context(), 0); err != nil || ev == nil || len(ev) != 0 {
+		t.Errorf("of a new daemon: %+v, %v", ev, err)
+	}
+	for _, k := range []timeline.Kind{timeline.ConfigApplied, timeline.DHCPAck, timeline.HTTPGet} {
+		f.events.Emit(timeline.Event{Kind: k, MAC: plan.MAC{1}, Addr: netip.MustParseAddr("192.168.67.21"), Detail: "line\nline", Bytes: 1, Total: 2})
+	}
+	ev, err := c.Events(t.Context(), 1)
+	if d := cmp.Diff(f.events.Since(1), ev, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateApproxTime(0)); err != nil || d != "" {
+		t.Errorf("%v\n%s", err, d)
+	}
+}
+
+func TestFollow(t *testing.T) {
+	f, c, stop := serve(t)
+	emit := func(detail string) { f.events.Emit(timeline.Event{Kind: timeline.DNSFirst, Detail: detail}) }
+	emit("before since")
+	emit("since")
+	seen, ended := make(chan timeline.Event), make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		ended <- c.Follow(ctx, 1, func(e timeline.Event) error { seen <- e; return nil })
+	}()
+	for i, want := range []string{"since", "live\nin two lines", "last"} {
+		if i > 0 {
+			emit(want)
+		}
+		if e := <-seen; e.Detail != want || e.Seq != uint64(i+2) {
+			t.Errorf("event %+v, want %q", e, want)
+		}
+	}
+	stop() // the daemon goes
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("Follow goes on although the daemon is gone")
+	}
+}
+
+func TestFollowEnds(t *testing.T) {
+	f, c, _ := serve(t)
+	f.events.Emit(timeline.Event{Kind: timeline.DNSFirst})
+	enough := errors.New("enough")
+	if err := c.Follow(t.Context(), 0, func(timeline.Event) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("err = %v, want that of the caller", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := c.Follow(ctx, 0, func(timeline.Event) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v after the caller went", err)
+	}
+}
+
+// Who follows knows at once that it is connected, also while nothing happens.
+func TestFollowAnswersAtOnce(t *testing.T) {
+	_, c, _ := serve(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for _, since := range []string{"0", "18446744073709551615"} {
+		body, err := c.do(ctx, http.MethodGet, "/v1/events?follow=1&since="+since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = body.Close()
+	}
+}
+
+func TestHealthy(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		file  FileState
+		state services.State
+		want  bool
+	}{
+		{"all is well", Applied, services.Up, true},
+		{"switched off", Applied, services.Disabled, true},
+		{"a port is held", Applied, services.Degraded, false},
+		{"broken file", Broken, services.Up, false},
+		{"much vanished", Waiting, services.Up, false},
+	} {
+		s := Status{Configuration: Configuration{State: tt.file}, Services: []Service{{Status: services.Status{State: tt.state}}}}
+		if s.Healthy() != tt.want {
+			t.Errorf("%s: healthy %v", tt.name, s.Healthy())
+		}
+	}
+}
