@@ -17,6 +17,7 @@ import (
 
 	"helperd/api"
 	"helperd/plan"
+	"helperd/services"
 	"helperd/services/dhcp"
 	"helperd/services/lb"
 	"helperd/state"
@@ -76,6 +77,9 @@ func (b backend) Status() api.Status {
 		row := api.Service{Name: svc.Name(), Status: svc.Status(), Panics: svc.group.Panics()}
 		if text := svc.lastError.Load(); text != nil {
 			row.LastError = *text
+			if row.State == services.Up {
+				row.State = services.Degraded // it says that it is well, and does not answer
+			}
 		}
 		s.Services = append(s.Services, row)
 	}

@@ -260,6 +260,12 @@ func TestServiceThatNeverAnsweredDoesNotHoldUpTheOthers(t *testing.T) {
 	h := start(t, t.TempDir(), six, func(h *house) { h.two.broken = func(*plan.Plan) bool { return true } })
 	h.write(t, six+oneMore)
 	h.await(t, "the new node", func(v view) bool { return v.generation == 2 && v.status.State == api.Applied })
+	for _, row := range (backend{h.Daemon}).Status().Services {
+		want := map[string]services.State{"one": services.Up, "two": services.Degraded}[row.Name]
+		if row.State != want {
+			t.Errorf("%s is %s, want %s: %s", row.Name, row.State, want, row.LastError)
+		}
+	}
 }
 
 func TestStartOnTheLastGoodConfiguration(t *testing.T) {
