@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -139,6 +140,8 @@ type upstream struct {
 	addr  netip.AddrPort
 	asked atomic.Int64
 	delay atomic.Int64 // nanoseconds before every answer
+	ports sync.Map     // source addresses of questions
+	ids   sync.Map     // and their identifiers
 }
 
 func newUpstream(t testing.TB) *upstream {
@@ -165,6 +168,8 @@ func newUpstream(t testing.TB) *upstream {
 // ServeDNS implements dns.Handler.
 func (u *upstream) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 	u.asked.Add(1)
+	u.ports.Store(w.RemoteAddr().String(), true)
+	u.ids.Store(m.Id, true)
 	time.Sleep(time.Duration(u.delay.Load()))
 	reply := new(dns.Msg).SetReply(m)
 	reply.RecursionAvailable = true

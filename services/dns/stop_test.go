@@ -2,10 +2,14 @@ package dns
 
 import (
 	"net"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"helperd/plan"
 )
 
 // What was read before the end is answered, also by a forwarder that takes its time.
@@ -84,5 +88,32 @@ func TestServeAgain(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// A client that asks much and reads nothing does not hold up the end.
+func TestStopWithSlowReader(t *testing.T) {
+	r := newRig(t)
+	p := r.plan()
+	for i := range 90 {
+		p.DNS.Names = append(p.DNS.Names, plan.Record{
+			Name: "big.lab.test.", Type: "TXT", TTL: 300,
+			Data: strconv.Itoa(i) + strings.Repeat(` "`+strings.Repeat("x", 250)+`"`, 2),
+		})
+	}
+	r.apply(p)
+	c := r.dial()
+	_ = c.SetReadBuffer(4096)
+	_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+	for i := range 1000 {
+		if _, err := c.Write(frame(t, uint16(i), "big.lab.test.", dns.TypeTXT)); err != nil {
+			break
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	started := time.Now()
+	r.stop()
+	if took := time.Since(started); took > 2*drain {
+		t.Errorf("Serve took %s to end", took)
 	}
 }

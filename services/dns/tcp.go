@@ -143,8 +143,9 @@ type stream struct {
 	count   *counters
 	pending sync.WaitGroup // questions that wait for the forwarders
 
-	mu      sync.Mutex // guards writes and stopped
+	reading sync.Mutex // guards stopped and the deadline of reads
 	stopped bool
+	writing sync.Mutex // a write may take long: whoever stops reading does not wait for it
 }
 
 func newStream(s *server, conn *net.TCPConn) *stream {
@@ -154,16 +155,16 @@ func newStream(s *server, conn *net.TCPConn) *stream {
 
 // stop ends reading.
 func (t *stream) stop() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	t.stopped = true
 	_ = t.conn.SetReadDeadline(time.Now())
 }
 
 // await allows the next query the idle time to come in whole, unless reading was stopped.
 func (t *stream) await() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	if !t.stopped {
 		_ = t.conn.SetReadDeadline(time.Now().Add(t.idle))
 	}
@@ -273,8 +274,8 @@ func (t *stream) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	_ = t.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := t.conn.Write(b)
 	if err != nil {

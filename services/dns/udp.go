@@ -39,10 +39,14 @@ func (r *server) serveUDP(ctx context.Context, sock *socket.Socket) error {
 	var shards []*udpReader
 	var ended []<-chan struct{}
 	defer func() {
-		for i, u := range shards {
+		for _, u := range shards {
 			_ = u.conn.SetReadDeadline(time.Now())
+		}
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		for i, u := range shards {
 			<-ended[i]
-			u.close()
+			u.close(patience)
 		}
 	}()
 	// Readers outlive a panic of their own but not this function: it may panic too.
@@ -61,8 +65,8 @@ func (r *server) serveUDP(ctx context.Context, sock *socket.Socket) error {
 }
 
 // close ends the reader after it has ended reading: questions under way are
-// answered if the forwarders are quick.
-func (u *udpReader) close() {
+// answered if the forwarders are quicker than the end of patience.
+func (u *udpReader) close(patience context.Context) {
 	answered := make(chan struct{})
 	u.host.Guard.Go("dns drain", func() {
 		defer close(answered)
@@ -70,7 +74,7 @@ func (u *udpReader) close() {
 	})
 	select {
 	case <-answered:
-	case <-time.After(drain):
+	case <-patience.Done():
 	}
 	_ = u.conn.Close()
 	u.tally.close(u.count)

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"helperd/internal/guard"
 	"helperd/internal/netns"
@@ -165,6 +167,10 @@ func newBackend(t testing.TB, addr netip.AddrPort, serve func(*net.TCPConn)) *ba
 	go func() {
 		for {
 			c, err := l.Accept()
+			if errors.Is(err, unix.EMFILE) { // of a test that takes them all
+				time.Sleep(time.Millisecond)
+				continue
+			}
 			if err != nil {
 				return
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,8 @@ const probeTime = 2 * time.Second
 
 // Check connects to the first address that is bound and waits until a worker
 // takes the connection and closes it. The workers know the question by its source, so
-// no server sees it. At the limit of connections nothing is asked.
+// no server sees it. Nothing is asked at the limit of connections, or while this
+// machine lacks what the question takes: no configuration is to blame for that.
 func (s *Service) Check(ctx context.Context) error {
 	s.mu.Lock()
 	var to netip.AddrPort
@@ -28,18 +30,23 @@ func (s *Service) Check(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
-	if !to.IsValid() || s.engine.Full() {
+	if !to.IsValid() || s.engine.Paused() {
 		return nil
 	}
 	wait := probeTime
 	if end, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(end))
 	}
-	if err := knock(s.engine, to, wait); err != nil && !s.engine.Full() {
-		return fmt.Errorf("ask the balancer at %s: %w", to, err)
+	err := knock(s.engine, to, wait)
+	if err == nil || s.engine.Paused() || slices.ContainsFunc(lacking, func(e unix.Errno) bool { return errors.Is(err, e) }) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("ask the balancer at %s: %w", to, err)
 }
+
+// lacking are the errors of a machine without descriptors, memory or ports, or without
+// the address: it may come later.
+var lacking = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRINUSE, unix.EADDRNOTAVAIL}
 
 // knock connects to one of our own sockets, from its own address.
 func knock(e *engine.Engine, to netip.AddrPort, wait time.Duration) error {
@@ -61,9 +68,6 @@ func knock(e *engine.Engine, to netip.AddrPort, wait time.Duration) error {
 		}
 	}
 	if err := unix.Bind(fd, source); err != nil {
-		if errors.Is(err, unix.EADDRNOTAVAIL) {
-			return nil // the address is not on this machine yet: nobody can ask
-		}
 		return err
 	}
 	own, err := unix.Getsockname(fd)

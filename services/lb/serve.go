@@ -111,11 +111,8 @@ func (s *Service) ramp(ctx context.Context) error {
 	}
 }
 
-// changed acts on a change of a server's state.
+// changed tells of a change of a server's state.
 func (s *Service) changed(c check.Change) {
-	if c.To == table.Dead {
-		s.engine.Kill(c.Server.Server)
-	}
 	name := c.Group.Name + "/" + c.Server.Name
 	s.host.Log.Info("server changed state", "server", name, "node", c.Server.Config.Node,
 		"from", c.From.String(), "to", c.To.String(), "check", c.Detail)

@@ -53,7 +53,7 @@ var _ services.Service = (*Service)(nil)
 func New(h services.Host) *Service {
 	s := &Service{host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, sights: make(chan sight, 256)}
 	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted})
-	s.monitor = check.NewMonitor(h.Guard, s.changed)
+	s.monitor = check.NewMonitor(h.Guard, s.changed, s.engine.Kill)
 	if h.Metrics != nil {
 		h.Metrics.MustRegister(&collector{s})
 	}
@@ -125,6 +125,9 @@ func (c *change) Commit() {
 	s := c.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.serving != nil {
+		s.monitor.Apply(s.serving, c.table)
+	}
 	c.table.Install(time.Now())
 	s.table, s.enabled = c.table, c.enabled
 	s.engine.Swap(c.table)
@@ -143,6 +146,5 @@ func (c *change) Commit() {
 	}
 	if s.serving != nil {
 		s.attach()
-		s.monitor.Apply(s.serving, c.table)
 	}
 }

@@ -32,12 +32,53 @@ func (s *Service) Status() services.Status {
 	for _, name := range s.table.Routed {
 		problems = append(problems, fmt.Sprintf("frontend %s is not served: several clusters share its address, and connections are not told apart by name yet; give each cluster an address of its own", name))
 	}
+	for _, g := range s.table.Groups {
+		if p := lost(g); p != "" {
+			problems = append(problems, p)
+		}
+	}
 	if len(problems) > 0 {
 		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
 	}
 	st.Counters = s.counters()
 	return st
 }
+
+// lost says what ails the servers of a backend that had one and has none now. A
+// backend that never had one waits for its installation: that is no problem.
+func lost(g *table.Group) string {
+	var why []string
+	had, fallback := false, false
+	for i := range g.Members {
+		m := &g.Members[i]
+		st, _ := m.State()
+		had = had || m.WasUp()
+		fallback = fallback || st == table.Unready && m.Fallback()
+		switch last := m.Last(); {
+		case st == table.Up && m.Config.Weight > 0:
+			return ""
+		case st == table.Up:
+			why = append(why, m.Name+": weight 0")
+		case last != nil:
+			why = append(why, m.Name+": "+last.Detail)
+		}
+	}
+	if !had {
+		return ""
+	}
+	result := "new connections are closed"
+	if fallback {
+		result = "those that still answer on the fallback path get the connections"
+	}
+	more := ""
+	if len(why) > shown {
+		why, more = why[:shown], fmt.Sprintf(" and %d more", len(why)-shown)
+	}
+	return fmt.Sprintf("backend %s has no server left that is up (%s%s), %s: look at these servers", g.Name, strings.Join(why, ", "), more, result)
+}
+
+// shown is how many servers a problem lists.
+const shown = 5
 
 // addresses are those that are asked for, in order. The caller holds mu.
 func (s *Service) addresses() []netip.AddrPort {
@@ -49,26 +90,21 @@ func (s *Service) addresses() []netip.AddrPort {
 	return out
 }
 
+// counters are totals since the start: they do not fall when a server leaves the file.
 func (s *Service) counters() map[string]uint64 {
-	c := map[string]uint64{
-		"connections": s.engine.Connections.Load(),
-		"active":      uint64(max(0, s.engine.Active())),
-		"timeouts":    s.engine.Timeouts.Load(),
-		"at_limit":    s.engine.AtLimit.Load(),
-		"refused":     0, "retries": 0, "no_server": 0, "bytes_in": 0, "bytes_out": 0,
+	e := s.engine
+	in, out := e.Bytes()
+	return map[string]uint64{
+		"connections": e.Connections.Load(),
+		"active":      uint64(max(0, e.Active())),
+		"timeouts":    e.Timeouts.Load(),
+		"at_limit":    e.AtLimit.Load(),
+		"refused":     e.Refused.Load(),
+		"retries":     e.Retries.Load(),
+		"no_server":   e.NoServer.Load(),
+		"bytes_in":    in,
+		"bytes_out":   out,
 	}
-	for _, f := range s.table.Frontends {
-		c["refused"] += f.Counters.Refused.Load()
-	}
-	for _, g := range s.table.Groups {
-		c["retries"] += g.Retries.Load()
-		c["no_server"] += g.NoneUp.Load()
-		for _, m := range g.Members {
-			c["bytes_in"] += m.BytesIn.Load()
-			c["bytes_out"] += m.BytesOut.Load()
-		}
-	}
-	return c
 }
 
 // Overview is what `helperd lb` shows.

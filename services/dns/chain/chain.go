@@ -53,13 +53,15 @@ func Start(forwarders []netip.AddrPort) (*Chain, error) {
 
 // corefile is CoreDNS's configuration. An answer is kept for an hour at most,
 // a failure for a second, so that a forwarder that comes back is noticed at once.
+// Sockets expire after one question: each has its own source port, which a forged
+// answer must hit, besides its random identifier (RFC 5452 section 9.2).
 func corefile(forwarders []netip.AddrPort) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ". {\n%s\ncache 3600 {\nservfail 1s\n}\n%s\nforward .", capture, observe)
 	for _, f := range forwarders {
 		fmt.Fprintf(&b, " %s", f)
 	}
-	b.WriteString(" {\npolicy sequential\nprefer_udp\n}\n}\n")
+	b.WriteString(" {\npolicy sequential\nprefer_udp\nexpire 0s\n}\n}\n")
 	return b.String()
 }
 

@@ -107,6 +107,7 @@ func (w *worker) acceptOne(l *listener) unix.Errno {
 	}
 	if !f.Allows(client.Addr()) {
 		f.Counters.Refused.Add(1)
+		e.Refused.Add(1)
 		sysClose(fd)
 		e.free()
 		return 0

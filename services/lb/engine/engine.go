@@ -45,6 +45,9 @@ type Counters struct {
 	Connections atomic.Uint64 // accepted, refused ones not included
 	Timeouts    atomic.Uint64 // tunnels closed because no bytes moved
 	AtLimit     atomic.Uint64 // times that accepting stopped at the limit
+	Refused     atomic.Uint64 // connections of clients that are not allowed
+	Retries     atomic.Uint64 // connections sent to another server
+	NoServer    atomic.Uint64 // connections closed because no server took them
 }
 
 // New gives an engine that does nothing before Run.
@@ -60,8 +63,20 @@ func New(o Options) *Engine {
 // Active is the number of open connections.
 func (e *Engine) Active() int64 { return e.active.Load() }
 
+// Bytes are those from clients and those to clients since the start.
+func (e *Engine) Bytes() (in, out uint64) {
+	for _, w := range e.workers {
+		in += w.moved[fromClient].Load()
+		out += w.moved[fromServer].Load()
+	}
+	return in, out
+}
+
 // Full reports whether there are as many connections as there may be.
 func (e *Engine) Full() bool { return e.active.Load() >= e.table.Load().MaxConnections }
+
+// Paused reports whether a worker does not accept: at the limit, or without descriptors.
+func (e *Engine) Paused() bool { return e.Full() || e.paused.Load() > 0 }
 
 // Swap makes t the table of connections that are accepted from now on.
 func (e *Engine) Swap(t *table.Table) {
@@ -145,10 +160,10 @@ func (e *Engine) Run(ctx context.Context, halt func()) error {
 	e.stopped.Store(false)
 	for i, w := range e.workers {
 		if err := w.open(); err != nil {
-			for _, w := range e.workers[:i] {
+			halt()
+			for _, w := range e.workers { // the others too: what was posted must not wait for a later Run
 				w.close()
 			}
-			halt()
 			return fmt.Errorf("epoll set of worker %d: %w", i, err)
 		}
 	}

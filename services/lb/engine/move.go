@@ -40,14 +40,17 @@ func (w *worker) event(idx int32, t *tunnel, side int, ev uint32) {
 	}
 }
 
-// reset passes the reset of one side on to the other, after what that side had sent before.
+// reset ends a tunnel of which one side is broken: the other side is reset too,
+// after what the broken one had sent before.
 func (w *worker) reset(idx int32, t *tunnel, side int) {
-	if t.phase == open && !t.d[side].eof {
-		t.d[side].hup = false // what was read last is not the end: no FIN before the reset
+	if t.phase == open && !t.d[side].done {
+		t.d[1-side].done = true // no FIN goes out before the reset
 		w.pump(t, side)
 	}
-	if other := t.d[1-side].from; other != none {
-		sysReset(other)
+	for i := range t.d {
+		if fd := t.d[i].from; fd != none {
+			sysReset(fd)
+		}
 	}
 	w.kill(idx, t)
 }
@@ -57,14 +60,14 @@ func (w *worker) move(idx int32, t *tunnel) {
 	more := false
 	for side := range t.d {
 		d := &t.d[side]
-		if d.done || !d.readable && d.pend == nil && d.inPipe == 0 {
+		if d.done || !d.readable && !d.eof && d.pend == nil && d.inPipe == 0 {
 			continue
 		}
 		switch w.pump(t, side) {
 		case broken:
-			sysReset(t.d[fromClient].from)
-			sysReset(t.d[fromServer].from)
-			w.kill(idx, t)
+			// Most often it is a write that failed, to a side that has closed: what it said before goes out too.
+			t.d[1-side].readable = true
+			w.reset(idx, t, 1-side)
 			return
 		case unfinished:
 			more = true
@@ -116,6 +119,7 @@ func (w *worker) pump(t *tunnel, side int) outcome {
 	}
 	if sent > 0 {
 		t.active = w.clock
+		w.moved[side].Add(uint64(sent))
 		if side == fromClient {
 			t.server.BytesIn.Add(uint64(sent))
 		} else {

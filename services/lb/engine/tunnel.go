@@ -57,11 +57,14 @@ func (w *worker) dial(idx int32, t *tunnel) {
 			w.waitUntil(idx, t, w.clock+retryPause)
 			return
 		default:
-			b.NoneUp.Add(1)
-			w.kill(idx, t)
+			w.giveUp(idx, t)
 			return
 		}
 		fd, errno := sysConnect(s.Address)
+		if exhausted(errno) { // no fault of the server: wait for better times
+			w.queue(idx, t)
+			return
+		}
 		t.server = s
 		s.Active.Add(1)
 		if errno == 0 {
@@ -74,21 +77,25 @@ func (w *worker) dial(idx int32, t *tunnel) {
 			}
 		}
 		if !w.failed(t) {
-			w.kill(idx, t)
+			w.giveUp(idx, t)
 			return
 		}
 	}
 }
 
-// queue lets t wait until a server has room or the time for that is over.
+// exhausted reports whether this machine lacks what a further socket takes.
+func exhausted(e unix.Errno) bool {
+	return e == unix.EMFILE || e == unix.ENFILE || e == unix.ENOBUFS || e == unix.ENOMEM
+}
+
+// queue lets t wait until a server has room, or this machine a socket, or the time for that is over.
 func (w *worker) queue(idx int32, t *tunnel) {
 	b := t.frontend.Backend
 	if t.queueEnd == 0 {
 		t.queueEnd = w.clock + limit(b.Group().Config.QueueTimeout)
 	}
 	if w.clock >= t.queueEnd {
-		b.NoneUp.Add(1)
-		w.kill(idx, t)
+		w.giveUp(idx, t)
 		return
 	}
 	w.waitUntil(idx, t, min(w.clock+queuePoll, t.queueEnd))
@@ -110,7 +117,15 @@ func (w *worker) failed(t *tunnel) bool {
 	}
 	t.tries++
 	t.frontend.Backend.Retries.Add(1)
+	w.engine.Retries.Add(1)
 	return true
+}
+
+// giveUp ends a tunnel that no server took.
+func (w *worker) giveUp(idx int32, t *tunnel) {
+	t.frontend.Backend.NoneUp.Add(1)
+	w.engine.NoServer.Add(1)
+	w.kill(idx, t)
 }
 
 // leave closes the connection to the server.
@@ -129,7 +144,7 @@ func (w *worker) retry(idx int32, t *tunnel) {
 	if w.failed(t) {
 		w.dial(idx, t)
 	} else {
-		w.kill(idx, t)
+		w.giveUp(idx, t)
 	}
 }
 

@@ -38,7 +38,8 @@ type worker struct {
 	buf       []byte
 	again     []handle // tunnels that had more to move than one turn allows
 	listeners []listener
-	clock     int64 // milliseconds since the start, as of the last batch
+	clock     int64            // milliseconds since the start, as of the last batch
+	moved     [2]atomic.Uint64 // bytes by direction
 
 	linkOf func(int32) *links
 
@@ -96,7 +97,7 @@ func (w *worker) open() error {
 	return nil
 }
 
-// close gives back all that the worker has. Commands that were posted are run, so that nobody waits for them.
+// close gives back all that the worker has, opened or not. Commands that were posted are run, so that nobody waits for them.
 func (w *worker) close() {
 	w.commands()
 	for i := range w.listeners {

@@ -45,6 +45,7 @@ type Server struct {
 
 	state    atomic.Int32
 	since    atomic.Int64 // of the state, Unix nanoseconds
+	wasUp    atomic.Bool
 	ramp     atomic.Int64 // start of the slow start, Unix nanoseconds; 0: none
 	fallback atomic.Bool
 	last     atomic.Pointer[Result]
@@ -59,7 +60,13 @@ func (s *Server) State() (State, time.Time) {
 func (s *Server) Set(st State, at time.Time) {
 	s.since.Store(at.UnixNano())
 	s.state.Store(int32(st))
+	if st == Up {
+		s.wasUp.Store(true)
+	}
 }
+
+// WasUp reports whether the server has ever been up.
+func (s *Server) WasUp() bool { return s.wasUp.Load() }
 
 // SlowStart begins the ramp of the server's weight; the zero time ends it.
 func (s *Server) SlowStart(at time.Time) {

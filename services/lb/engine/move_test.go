@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/internal/guard"
+	"helperd/plan"
+	"helperd/services/lb/table"
+)
+
+// bench is a worker that a test drives by hand, with one tunnel between client and server.
+type bench struct {
+	*worker
+	t              *testing.T
+	tunnel         *tunnel
+	client, server *net.TCPConn
+}
+
+// newBench makes a tunnel. Before the worker sees that it is connected, early is called.
+func newBench(t *testing.T, early func(*bench)) *bench {
+	t.Helper()
+	front, back := listenTCP(t), listenTCP(t)
+	tab, err := table.Build(nil, &plan.Plan{LB: plan.LB{
+		Enabled:   true,
+		Frontends: []plan.Frontend{{Name: "front", Backend: "back"}},
+		Backends:  []plan.Backend{{Name: "back", Servers: []plan.Server{{Name: "s", Weight: 1, Address: back.Addr().(*net.TCPAddr).AddrPort()}}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.Install(time.Now())
+	e := New(Options{Guard: guard.New(nil), Fuse: &guard.Fuse{}})
+	e.Swap(tab)
+	b := &bench{worker: e.workers[0], t: t}
+	if err := b.open(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	b.client = dialTCP(t, front.Addr())
+	accepted, err := front.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := accepted.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.SetNonblock(fd, true)
+	_, _ = file.Close(), accepted.Close()
+	e.reserve()
+	b.start(int32(fd), netip.MustParseAddr("127.0.0.1"), tab.Frontends[0])
+	b.tunnel = b.slab.at(0)
+	if b.server, err = back.AcceptTCP(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.server.Close() })
+	for _, c := range []*net.TCPConn{b.client, b.server} {
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	}
+	if early != nil {
+		early(b)
+	}
+	b.turn()
+	if b.tunnel.phase != open {
+		t.Fatal("the tunnel is not open")
+	}
+	return b
+}
+
+// turn handles the events that there are, and what they leave to do.
+func (b *bench) turn() {
+	time.Sleep(20 * time.Millisecond) // what was sent has arrived
+	for n := sysWait(b.ep, b.events[:]); n > 0 || len(b.again) > 0; n = sysWait(b.ep, b.events[:]) {
+		for i := range n {
+			b.handle(&b.events[i])
+		}
+		b.goOn()
+	}
+}
+
+func listenTCP(t *testing.T) *net.TCPListener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.(*net.TCPListener)
+}
+
+func dialTCP(t *testing.T, to net.Addr) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// Without a pipe a direction copies. Its FIN is passed on too when the last
+// read of a turn was the last one of all.
+func TestFINAtEndOfTurn(t *testing.T) {
+	const size = 1024
+	for reads := 1; reads <= turn+1; reads++ {
+		sent := bytes.Repeat([]byte("x"), (reads-1)*size+10)
+		b := newBench(t, func(b *bench) {
+			b.buf, b.pools.open = make([]byte, size), pipesMax
+			_, _ = b.client.Write(sent)
+			_ = b.client.CloseWrite()
+		})
+		got, err := io.ReadAll(b.server)
+		if err != nil || len(got) != len(sent) {
+			t.Errorf("%d reads: the server got %d of %d bytes, %v", reads, len(got), len(sent), err)
+		}
+	}
+}
+
+// A server that answers and closes while the client still sends makes the
+// next write fail. What it had answered reaches the client all the same.
+func TestAnswerBeforeReset(t *testing.T) {
+	b := newBench(t, nil)
+	_, _ = io.WriteString(b.server, "413")
+	_ = b.server.SetLinger(0)
+	_ = b.server.Close()
+	_, _ = io.WriteString(b.client, "more")
+	time.Sleep(20 * time.Millisecond)
+	b.event(0, b.tunnel, fromClient, unix.EPOLLIN|unix.EPOLLOUT) // before the server's event is looked at
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(b.client, got); err != nil {
+		t.Errorf("the client got %q, %v", got, err)
+	}
+	if _, err := b.client.Read(got); err == nil || err == io.EOF {
+		t.Errorf("then %v, want a reset", err)
+	}
+	if b.tunnel.phase != free {
+		t.Error("the tunnel is still there")
+	}
+}
