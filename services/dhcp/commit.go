@@ -84,7 +84,7 @@ func (s *Service) store(group []*answer, out *sender) {
 // settle notes the outcome of a transaction.
 func (s *Service) settle(group []*answer, err error) {
 	s.mu.Lock()
-	now := s.now().Unix()
+	now := s.unix()
 	for _, a := range group {
 		if err == nil {
 			s.engine.Stored(&a.Record)
@@ -98,9 +98,9 @@ func (s *Service) settle(group []*answer, err error) {
 	if err != nil {
 		s.failures.Add(1)
 		text = "pool leases cannot be stored, so none are given: " + err.Error() + "; free space in the state folder or repair its disk. Machines in helper.yaml are served"
-		s.host.Events.Emit(timeline.Event{Kind: timeline.DHCPFailed, Detail: text})
 	}
-	if old := s.unstorable.Swap(&text); err != nil && *old == "" {
+	if old := s.unstorable.Swap(&text); err != nil && *old == "" { // told once, and not for every group
+		s.host.Events.Emit(timeline.Event{Kind: timeline.DHCPFailed, Detail: text})
 		s.host.Log.Error("pool leases not stored", "err", err)
 	}
 }

@@ -9,6 +9,9 @@
 // the kernel's neighbour table may still have the machine that had the address
 // before. Answers to relays leave by the UDP socket.
 //
+// A second AF_PACKET socket hears what other servers answer; a DHCPDISCOVER now
+// and then makes them speak up.
+//
 // A pool lease is on disk before its ACK is sent: ACKs queue while a
 // transaction is under way, and all that queued share the next one.
 // Reservations are configuration and are answered at once.

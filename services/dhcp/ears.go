@@ -28,8 +28,19 @@ func openEars(ifindex int) (*os.File, error) {
 	const (
 		drop = 0
 		take = 0x40000
+		// Offsets of what the kernel knows of a packet: SKF_AD_OFF with
+		// SKF_AD_PKTTYPE and SKF_AD_IFINDEX of linux/filter.h.
+		kind   = 1<<32 - 0x1000 + 4
+		device = 1<<32 - 0x1000 + 8
 	)
 	program := []unix.SockFilter{
+		// The socket of a device is also given what is tagged for its VLANs: another
+		// link with servers of its own. It has the index of the VLAN's interface, or
+		// is nobody's here (PACKET_OTHERHOST) when there is none.
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: device},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(ifindex), Jf: 14},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: kind},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.PACKET_OTHERHOST, Jt: 12},
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 9}, // protocol
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_UDP, Jf: 10},
 		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 6}, // fragment offset
@@ -99,7 +110,7 @@ func (s *Service) heard(p *port, m *packet.Request, from plan.MAC) {
 	defer s.answers.Put(a)
 	s.mu.Lock()
 	links := s.adopt()
-	s.engine.Heard(links[p], m.Server, from, s.now().Unix(), &a.Answer)
+	s.engine.Heard(links[p], m.Server, from, s.unix(), &a.Answer)
 	s.mu.Unlock()
 	for _, e := range a.Events {
 		s.host.Events.Emit(e)

@@ -4,13 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +15,6 @@ import (
 
 	"helperd/internal/netns"
 	"helperd/plan"
-	"helperd/services"
 	"helperd/state"
 )
 
@@ -232,159 +227,5 @@ func TestPanicIsSurvived(t *testing.T) {
 	r.send(edgeMAC, dhcpv4.MessageTypeDiscover)
 	if got := r.receive(2 * time.Second); got == nil {
 		t.Error("no answer after a panic")
-	}
-}
-
-// A server that is killed in a storm, again and again, forgets no lease that
-// it acknowledged and gives none of them to somebody else.
-func TestKilledServerForgetsNothing(t *testing.T) {
-	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("HELPERD_KILLS")); err == nil {
-		rounds = n
-	}
-	srv, r := newRelay(t, "10.67.0.1")
-	dir := t.TempDir()
-	given := map[netip.Addr]plan.MAC{}
-	for round := range rounds {
-		p := startProcess(t, srv, dir, "lan")
-		before := len(given)
-		end := 20 + rand.IntN(300) // the ACK after which the power goes
-		r.storm(round*10000, 1000, 32, func() bool { return len(given)-before >= end }, func(mac plan.MAC, addr netip.Addr) {
-			if old, ok := given[addr]; ok && old != mac {
-				t.Errorf("round %d: %s was given to %s and %s", round, addr, old, mac)
-			}
-			given[addr] = mac
-		})
-		p.kill()
-		for r.receive(20*time.Millisecond) != nil { // what was sent before the end; it counts too
-			continue
-		}
-		store, err := state.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		leases, err := store.Leases()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stored := map[netip.Addr]state.Lease{}
-		for _, l := range leases {
-			stored[l.Address] = l
-		}
-		for addr, mac := range given {
-			if l, ok := stored[addr]; !ok || l.MAC != mac || time.Until(l.Expires) < 50*time.Minute {
-				t.Errorf("round %d: %s was acknowledged to %s, the disk has %+v", round, addr, mac, l)
-			}
-		}
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(given) < 20*rounds {
-		t.Errorf("only %d leases in %d rounds", len(given), rounds)
-	}
-}
-
-// The order of system calls: between the REQUEST of a pool client and its ACK
-// the state file is synchronised, data and root page.
-func TestAckAfterSync(t *testing.T) {
-	netns.Require(t)
-	netns.Tools(t, "strace")
-	srv, r := newRelay(t, "10.67.0.1")
-	trace := filepath.Join(t.TempDir(), "trace")
-	p := startProcess(t, srv, t.TempDir(), "lan", "strace", "-f", "-qq", "-xx", "-s", "400", "-o", trace, "-e", "trace=recvmmsg,sendmmsg,fdatasync")
-	const clients = 10
-	if lost := r.storm(0, clients, 1, never, func(plan.MAC, netip.Addr) {}); lost != 0 {
-		t.Fatalf("%d clients got nothing", lost)
-	}
-	p.stop()
-	b, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := regexp.MustCompile(`recvmmsg.*\\x35\\x01\\x03`)
-	ack := regexp.MustCompile(`sendmmsg.*\\x35\\x01\\x05`)
-	synced := regexp.MustCompile(`fdatasync(\(.*| resumed.*)= 0`)
-	syncs, acks := 0, 0
-	for _, line := range strings.Split(string(b), "\n") {
-		switch {
-		case request.MatchString(line):
-			syncs = 0
-		case synced.MatchString(line):
-			syncs++
-		case ack.MatchString(line):
-			acks++
-			if syncs < 2 {
-				t.Errorf("an ACK was sent after %d synchronisations", syncs)
-			}
-		}
-	}
-	if acks != clients {
-		t.Errorf("the trace has %d ACKs, want %d:\n%s", acks, clients, b)
-	}
-}
-
-func TestForeignServerIsHeard(t *testing.T) {
-	srv, cli := lan(t)
-	p := startProcess(t, srv, t.TempDir(), "lan")
-	cli.Up(t, "eth0", "192.168.67.77/24")
-	cli.Do(t, func() {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: 67})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		offer, err := dhcpv4.New(dhcpv4.WithMessageType(dhcpv4.MessageTypeOffer), dhcpv4.WithYourIP(net.IPv4(192, 168, 67, 200)),
-			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.IPv4(192, 168, 67, 77))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		offer.OpCode = dhcpv4.OpcodeBootReply
-		if _, err := c.WriteTo(offer.ToBytes(), &net.UDPAddr{IP: net.IPv4(192, 168, 67, 255), Port: 68}); err != nil {
-			t.Fatal(err)
-		}
-	})
-	got := p.until("status", contains("another DHCP server, 192.168.67.77 (MAC "))
-	var st services.Status
-	if err := json.Unmarshal([]byte(got), &st); err != nil || st.State != services.Degraded {
-		t.Errorf("status %s, %v", got, err)
-	}
-}
-
-// An interface that comes after the server, and one that is made anew under its name, are served.
-func TestInterfacesComeAndGo(t *testing.T) {
-	srv := netns.New(t)
-	p := startProcess(t, srv, t.TempDir(), "named")
-	if got := p.do("status"); !strings.Contains(got, "interface eth0 of network 192.168.67.0/24 is not there") {
-		t.Errorf("status %s", got)
-	}
-	for range 2 {
-		cli := netns.New(t)
-		srv.IP(t, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns", cli.Name)
-		srv.Up(t, "eth0", "192.168.67.2/24")
-		cli.Up(t, "eth0", "192.168.67.250/24")
-		p.until("status", func(s string) bool {
-			return !strings.Contains(s, "is not there") && !strings.Contains(s, "is a new one")
-		})
-		p.until("check", func(s string) bool { return s == "<nil>" })
-		r := &relay{t: t, ns: cli, addr: netip.MustParseAddr("192.168.67.250")}
-		cli.Do(t, func() {
-			var err error
-			if r.conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: r.addr.AsSlice(), Port: 67}); err != nil {
-				t.Fatal(err)
-			}
-		})
-		var got *dhcpv4.DHCPv4
-		for range 50 { // interfaces are looked at once a second
-			r.send(nodeMAC, dhcpv4.MessageTypeDiscover)
-			if got = r.receive(200 * time.Millisecond); got != nil {
-				break
-			}
-		}
-		if got == nil || got.YourIPAddr.String() != "192.168.67.10" {
-			t.Errorf("offer on the interface that came: %v", got)
-		}
-		_ = r.conn.Close()
-		srv.IP(t, "link", "del", "eth0")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +37,7 @@ type port struct {
 	refs   int         // guarded by Service.portsMu
 	alive  atomic.Bool // requests are being read
 	closed atomic.Bool
+	probed time.Time // of Serve alone
 
 	mu   sync.Mutex
 	conn *net.UDPConn // nil until the socket is bound

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,9 @@ func serveProcess(dir string) error {
 			_ = json.NewEncoder(os.Stdout).Encode(s.Leases())
 		case "events":
 			_ = json.NewEncoder(os.Stdout).Encode(h.Events.Since(0))
+		case "held":
+			fds, _ := os.ReadDir("/proc/self/fd")
+			fmt.Println(len(fds), runtime.NumGoroutine())
 		case "fuse":
 			h.Fuse.Arm()
 			fmt.Println("ok")

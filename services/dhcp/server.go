@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"time"
 
@@ -78,6 +79,9 @@ func (s *Service) serve(r *reader, p *port, n int) {
 	s.decide(r, p, n)
 	for _, a := range r.answers {
 		r.out.queue(a)
+		if a.Probe {
+			p.probe(s.xid)
+		}
 	}
 	r.out.flush()
 	r.answers = s.recycle(r.answers)
@@ -90,11 +94,14 @@ func (s *Service) decide(r *reader, p *port, n int) {
 	if !served {
 		return // the port is on its way out
 	}
-	now := s.now().Unix()
+	now := s.unix()
 	for i := range n {
 		if r.in.Truncated(i) || r.request.Parse(r.in.Message(i)) != nil {
 			s.malformed.Add(1)
 			continue
+		}
+		if r.request.XID == s.xid {
+			continue // a relay brought back what probe sent
 		}
 		a := s.answers.Get().(*answer)
 		a.port = p
@@ -151,7 +158,7 @@ func (w *sender) queue(a *answer) {
 		w.flush()
 		w.port = a.port
 	}
-	packet.Frame(a.Frame, a.Source, a.To)
+	packet.Frame(a.Frame, netip.AddrPortFrom(a.Source, packet.ServerPort), a.To)
 	if a.Routed {
 		w.routed.QueueTo(a.To, copy(w.routed.Reply(), a.Frame))
 	} else {

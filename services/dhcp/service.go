@@ -2,13 +2,12 @@ package dhcp
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"helperd/plan"
 	"helperd/services"
@@ -21,7 +20,6 @@ var _ services.Service = (*Service)(nil)
 // Service is the DHCPv4 server.
 type Service struct {
 	host services.Host
-	now  func() time.Time
 
 	generation atomic.Pointer[generation]
 	changed    chan struct{} // has an element after a Commit
@@ -31,6 +29,8 @@ type Service struct {
 
 	mu     sync.Mutex     // whoever holds it is the engine's one writer
 	engine *engine.Engine // nil until the stored leases are read
+	clock  clock
+	xid    uint32 // of this process's probes
 
 	commits commits
 	answers sync.Pool
@@ -44,6 +44,8 @@ type Service struct {
 // it needs may change meanwhile, when interfaces come and go.
 type generation struct {
 	enabled bool
+	source  *plan.DHCP
+	local   []netip.Addr // this machine's addresses; nobody is given them
 	policy  *engine.Policy
 	links   map[*port][]*engine.Subnet
 	missing []string
@@ -51,7 +53,7 @@ type generation struct {
 
 // New gives a server that serves nothing until its first Commit and Serve.
 func New(h services.Host) *Service {
-	s := &Service{host: h, now: time.Now, changed: make(chan struct{}, 1)}
+	s := &Service{host: h, clock: newClock(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
 	s.answers.New = func() any { return new(answer) }
 	s.unstorable.Store(new(string))
@@ -73,16 +75,25 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 	if err != nil {
 		return nil, err
 	}
-	policy, err := engine.Compile(&p.DHCP, localAddrs(list))
+	g, err := s.build(&p.DHCP, list)
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.bind(policy, list)
-	if err != nil {
-		return nil, err
-	}
-	g.enabled = p.DHCP.Enabled && len(policy.Subnets()) > 0
 	return &change{s, g}, nil
+}
+
+// build makes the generation that serves d on these interfaces.
+func (s *Service) build(d *plan.DHCP, list []iface) (*generation, error) {
+	local := localAddrs(list)
+	policy, err := engine.Compile(d, local)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{source: d, local: local, policy: policy, enabled: d.Enabled && len(policy.Subnets()) > 0}
+	if err := s.bind(g, list); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 // load reads the stored leases once.
@@ -98,34 +109,6 @@ func (s *Service) load() error {
 	}
 	s.engine = engine.New(leases)
 	return nil
-}
-
-// bind takes the sockets that policy needs on these interfaces.
-func (s *Service) bind(policy *engine.Policy, list []iface) (*generation, error) {
-	places, missing := resolve(policy, list)
-	g := &generation{policy: policy, links: map[*port][]*engine.Subnet{}, missing: missing}
-	for _, at := range places {
-		p, err := s.acquire(at)
-		switch {
-		case errors.Is(err, errStale):
-			g.missing = append(g.missing, "interface "+at.device+" is a new one; its sockets are opened again in a second")
-		case errors.Is(err, unix.ENODEV):
-			g.missing = append(g.missing, "interface "+at.device+" went away; it is served as soon as it comes up")
-		case err != nil:
-			s.drop(g)
-			return nil, err
-		default:
-			g.links[p] = at.subnets
-		}
-	}
-	return g, nil
-}
-
-// drop releases the sockets of g.
-func (s *Service) drop(g *generation) {
-	for p := range g.links {
-		s.release(p)
-	}
 }
 
 // change is a generation that is not served yet.
@@ -160,7 +143,7 @@ func (s *Service) adopt() map[*port][]*engine.Subnet {
 		return nil
 	}
 	if s.engine.Policy() != g.policy {
-		s.engine.Adopt(g.policy, s.now().Unix())
+		s.engine.Adopt(g.policy, s.unix())
 	}
 	return g.links
 }
@@ -187,6 +170,7 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-s.changed:
 		case <-tick.C:
 			s.rebind()
+			s.look(time.Now())
 		}
 	}
 }
@@ -224,54 +208,6 @@ func (s *Service) follow(ctx context.Context, running readers) {
 	}
 }
 
-// rebind takes the sockets of interfaces that came, and lets go those of interfaces that went.
-func (s *Service) rebind() {
-	old := s.generation.Load()
-	if old == nil || !old.enabled {
-		return
-	}
-	list, err := interfaces()
-	if err != nil {
-		return // the next second tries again
-	}
-	places, missing := resolve(old.policy, list)
-	if old.fits(places, missing) {
-		return
-	}
-	g, err := s.bind(old.policy, list)
-	if err != nil {
-		if text := err.Error(); *s.unbindable.Swap(&text) != text {
-			s.host.Log.Error("interface not served; trying again every second", "err", err)
-		}
-		return
-	}
-	s.unbindable.Store(new(string))
-	g.enabled = true
-	if s.generation.CompareAndSwap(old, g) {
-		s.drop(old)
-		s.host.Log.Info("interfaces changed", "served", len(g.links), "missing", len(g.missing))
-		return
-	}
-	s.drop(g) // a Commit came in between
-}
-
-// fits reports whether g serves exactly these places.
-func (g *generation) fits(places []place, missing []string) bool {
-	if len(places) != len(g.links) || len(missing) != len(g.missing) {
-		return false
-	}
-	for _, at := range places {
-		found := false
-		for p, subnets := range g.links {
-			found = found || p.device == at.device && p.index == at.index && len(subnets) == len(at.subnets)
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
 // Leases are the pool addresses in use, ordered by address. Reservations are not among them.
 func (s *Service) Leases() []state.Lease {
 	s.mu.Lock()
@@ -279,5 +215,5 @@ func (s *Service) Leases() []state.Lease {
 	if s.engine == nil {
 		return nil
 	}
-	return s.engine.Leases(s.now().Unix())
+	return s.engine.Leases(s.unix())
 }

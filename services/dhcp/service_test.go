@@ -87,7 +87,7 @@ func pooled(t *testing.T) (*Service, *answer) {
 		t.Fatal(err)
 	}
 	policy := policyOf(t, "lan")
-	s.engine.Adopt(policy, s.now().Unix())
+	s.engine.Adopt(policy, s.unix())
 	s.generation.Store(&generation{enabled: true, policy: policy})
 	a := s.answers.Get().(*answer)
 	for _, typ := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest} {
@@ -100,7 +100,7 @@ func pooled(t *testing.T) (*Service, *answer) {
 		if err := req.Parse(d.ToBytes()); err != nil {
 			t.Fatal(err)
 		}
-		s.engine.Handle(&req, nil, s.now().Unix(), &a.Answer)
+		s.engine.Handle(&req, nil, s.unix(), &a.Answer)
 	}
 	if !a.Durable || len(a.Frame) == 0 {
 		t.Fatal("no lease to store")

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,11 +24,13 @@ func (s *Service) Status() services.Status {
 	st := services.Status{State: services.Up, Counters: s.counters()}
 	problems := slices.Clone(g.missing)
 	for p := range g.links {
-		l := p.sock.Status()
+		st.Listeners = append(st.Listeners, p.sock.Status())
+	}
+	slices.SortFunc(st.Listeners, func(a, b socket.Status) int { return strings.Compare(a.Device, b.Device) })
+	for _, l := range st.Listeners {
 		if !l.Bound {
-			problems = append(problems, fmt.Sprintf("port 67 on %s is held by %s; stop it, and it is taken at once", p.device, l.Holder))
+			problems = append(problems, fmt.Sprintf("port 67 on %s is held by %s; stop it, and it is taken at once", l.Device, cmp.Or(l.Holder, "another process")))
 		}
-		st.Listeners = append(st.Listeners, l)
 	}
 	for _, text := range []string{*s.unstorable.Load(), *s.unbindable.Load()} {
 		if text != "" {
@@ -41,7 +44,6 @@ func (s *Service) Status() services.Status {
 		}
 		problems = append(problems, fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
 	}
-	slices.SortFunc(st.Listeners, func(a, b socket.Status) int { return strings.Compare(a.Device, b.Device) })
 	if len(problems) > 0 {
 		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
 	}
@@ -51,7 +53,7 @@ func (s *Service) Status() services.Status {
 func (s *Service) foreign() []engine.Foreign {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.engine.Foreign(s.now().Unix())
+	return s.engine.Foreign(s.unix())
 }
 
 // counters are the totals that people and Prometheus see.
@@ -88,7 +90,7 @@ func (s *Service) Check(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.adopt()
-	return s.engine.Check(s.now().Unix())
+	return s.engine.Check(s.unix())
 }
 
 // totals gives the counters to Prometheus.

@@ -28,6 +28,8 @@ type Answer struct {
 	Acked netip.Addr
 	// Client is the machine that asked.
 	Client plan.MAC
+	// Probe asks for a look at who else answers on the link: see Engine.choseOther.
+	Probe bool
 	// Events are to be told once the answer is sent.
 	Events []timeline.Event
 
@@ -42,7 +44,7 @@ type Record struct {
 
 func (a *Answer) reset() {
 	a.Frame, a.Source, a.To, a.Routed, a.MAC = nil, netip.Addr{}, netip.AddrPort{}, false, plan.MAC{}
-	a.Record, a.Durable, a.Acked, a.Client, a.Events = Record{}, false, netip.Addr{}, plan.MAC{}, a.Events[:0]
+	a.Record, a.Durable, a.Acked, a.Client, a.Probe, a.Events = Record{}, false, netip.Addr{}, plan.MAC{}, false, a.Events[:0]
 }
 
 // broadcastMAC is everybody on the link.
@@ -159,7 +161,8 @@ func (e *Engine) finish(q *request, t packet.Type, addr netip.Addr) {
 		return
 	case t == packet.Nak:
 		a.MAC, dest = broadcastMAC(), limitedBroadcast()
-	case q.Client.IsValid():
+	case q.Client.IsValid() && (q.Client == addr || q.Type == packet.Inform):
+		// Any other ciaddr may be forged, to make us send to a machine that did not ask.
 		// On the link by frame and not by the kernel's neighbour table, which may
 		// still have the machine that had this address before.
 		a.MAC, dest = q.MAC, q.Client

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"slices"
 
 	"helperd/services/dhcp/packet"
 	"helperd/timeline"
@@ -22,7 +23,7 @@ const (
 // (RFC 2131 section 4.3.2).
 func (e *Engine) ask(q *request) {
 	if q.Server.IsValid() && !e.policy.ours[q.Server] {
-		e.declinedByChoice(q)
+		e.choseOther(q)
 		return
 	}
 	want := q.Requested
@@ -45,13 +46,31 @@ func (e *Engine) ask(q *request) {
 	}
 }
 
-// declinedByChoice frees what was offered to a client that took another
-// server's offer. The request is the proof that there is another server.
-func (e *Engine) declinedByChoice(q *request) {
+// choseOther frees what was offered to a client that took another server's
+// offer. Its word alone is easily forged and must not lock out the clients of
+// the pool: it is a reason to ask on the link who else answers. A server shows
+// itself by its offer. On a network behind a relay it cannot be heard, so the word
+// counts there.
+func (e *Engine) choseOther(q *request) {
 	if b := e.table.find(q.subnet, q.MAC, q.id); b != nil && b.state == held {
 		e.table.set(b, held, min(b.expires, q.now))
 	}
-	e.heard(q.subnet, Foreign{Server: q.Server}, q.now, q.answer)
+	if !slices.Contains(q.link, q.subnet) {
+		e.heard(q.subnet, Foreign{Server: q.Server}, q.now, q.answer)
+		return
+	}
+	if f, ok := e.foreign[q.subnet.Prefix]; ok && f.Server == q.Server && q.now-f.heard < foreignFor {
+		return // known
+	}
+	if last, ok := e.probed[q.subnet.Prefix]; ok && q.now-last < hearsayEvery {
+		return
+	}
+	e.probed[q.subnet.Prefix] = q.now
+	q.answer.Probe = true
+	q.answer.Events = append(q.answer.Events, timeline.Event{
+		Kind: timeline.DHCPForeign, Addr: q.Server,
+		Detail: "MAC " + q.MAC.String() + " chose the offer of another DHCP server on network " + q.subnet.Prefix.String() + "; asking whether there is one",
+	})
 }
 
 func (e *Engine) askPool(q *request, want netip.Addr) {
@@ -60,7 +79,7 @@ func (e *Engine) askPool(q *request, want netip.Addr) {
 	switch {
 	case b != nil && b.addr == want && b.pool != nil:
 		e.bind(q, b)
-	case q.Server.IsValid():
+	case q.Server.IsValid() && !(known && b.pool != nil && b.live(q.now)): // one address is enough
 		// It was ours when we offered it: before a restart, or in a flood.
 		if b = e.table.take(q.subnet, q.MAC, q.id, want, q.now); b != nil {
 			e.bind(q, b)
@@ -71,7 +90,7 @@ func (e *Engine) askPool(q *request, want netip.Addr) {
 		e.nak(q, nakMoved)
 	case known:
 		e.nak(q, nakOther)
-	case !q.subnet.Prefix.Contains(want):
+	case !q.subnet.Prefix.Contains(want) && (q.Relay.IsValid() || !onLink(q.link, want)):
 		e.nak(q, nakNetwork)
 	case e.taken(want, q.now):
 		e.nak(q, nakTaken)

@@ -16,6 +16,7 @@ type Engine struct {
 	policy  *Policy
 	table   *table
 	foreign map[netip.Prefix]Foreign
+	probed  map[netip.Prefix]int64 // when a probe was asked for last
 	notes   notes
 	current request // in the engine, so that a request allocates nothing
 	reply   packet.Reply
@@ -35,7 +36,7 @@ type Counts struct {
 
 // New gives an engine that knows the stored leases and serves nothing yet.
 func New(leases []state.Lease) *Engine {
-	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}}
+	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}}
 	for i := range leases {
 		e.table.load(&leases[i])
 	}
@@ -57,6 +58,7 @@ func (e *Engine) Adopt(p *Policy, now int64) {
 			delete(e.foreign, prefix)
 		}
 	}
+	clear(e.probed)
 }
 
 // Policy is what is served.
@@ -166,7 +168,7 @@ func (e *Engine) decline(q *request) {
 		return
 	}
 	b := e.table.find(q.subnet, q.MAC, q.id)
-	if b == nil || b.addr != q.Requested {
+	if b == nil || b.addr != q.Requested || b.state != bound { // an offer cannot be declined (RFC 2131 section 4.4.1)
 		return
 	}
 	e.table.unindex(b)
@@ -198,10 +200,7 @@ func (e *Engine) inform(q *request) {
 
 // record notes that b is to be written to disk as it is now.
 func (e *Engine) record(q *request, b *binding) {
-	b.stored = 0 // until the disk has it
-	b.version++
-	q.answer.Record = Record{Lease: b.lease(), version: b.version}
-	q.answer.Durable = true
+	q.answer.Record, q.answer.Durable = b.record(), true
 }
 
 // end closes the tenancy of b's client, with the record that says so.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -39,7 +40,7 @@ func FuzzHandle(f *testing.F) {
 		if !l.last.To.IsValid() || !l.last.Source.Is4() {
 			t.Fatalf("nowhere to send: %+v", l.last)
 		}
-		packet.Frame(l.last.Frame, l.last.Source, l.last.To)
+		packet.Frame(l.last.Frame, netip.AddrPortFrom(l.last.Source, packet.ServerPort), l.last.To)
 		if n := len(l.last.Frame); n > packet.Buffer {
 			t.Errorf("%d bytes", n)
 		}

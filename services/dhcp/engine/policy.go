@@ -177,7 +177,7 @@ func (p *Policy) owns(mac plan.MAC, a netip.Addr) bool {
 
 // pick finds the network of a request that came in on link. More than one
 // network may share a link: the one that knows the machine goes first, then
-// one with a pool.
+// one whose pool may have the address that it asks for, then one with a pool.
 func (p *Policy) pick(req *packet.Request, link []*Subnet) *Subnet {
 	switch {
 	case req.Link.IsValid():
@@ -195,7 +195,7 @@ func (p *Policy) pick(req *packet.Request, link []*Subnet) *Subnet {
 		if p.reservation(req.MAC, n) != nil {
 			return n
 		}
-		if best == nil || !best.pooled() && n.pooled() {
+		if best == nil || n.pooled() && (!best.pooled() || n.Prefix.Contains(req.Requested)) {
 			best = n
 		}
 	}

@@ -102,6 +102,13 @@ func (p *pool) oldest(now int64) *binding {
 	return b
 }
 
+// record makes a record of b as it is now.
+func (b *binding) record() Record {
+	b.stored = 0 // until the disk has it
+	b.version++
+	return Record{Lease: b.lease(), version: b.version}
+}
+
 // lease is b as it is stored.
 func (b *binding) lease() state.Lease {
 	l := state.Lease{Address: b.addr, MAC: b.mac, Hostname: b.hostname, Expires: time.Unix(b.expires, 0), State: state.Bound}

@@ -9,15 +9,20 @@ import (
 	"helperd/timeline"
 )
 
-// foreignFor is how long one word of another DHCP server counts, in seconds.
-const foreignFor = 600
+const (
+	// foreignFor is how long one word of another DHCP server counts, in seconds.
+	foreignFor = 600
+	// hearsayEvery is the least time between two probes that clients cause, in seconds.
+	hearsayEvery = 10
+)
 
 // Foreign is another DHCP server on a network of ours.
 type Foreign struct {
 	Network netip.Prefix
 	Server  netip.Addr
-	MAC     plan.MAC // zero: not seen itself, but named by a client
+	MAC     plan.MAC // zero: named by a client behind a relay, not heard itself
 	heard   int64    // Unix seconds
+	told    bool     // there was an event of it
 }
 
 // Why a machine gets no answer. The texts are keys of the event limit.
@@ -101,14 +106,18 @@ func (e *Engine) Heard(link []*Subnet, server netip.Addr, mac plan.MAC, now int6
 
 func (e *Engine) heard(n *Subnet, f Foreign, now int64, a *Answer) {
 	f.Network, f.heard = n.Prefix, now
-	if old := e.foreign[n.Prefix]; f.MAC.IsZero() && old.Server == f.Server {
+	old, known := e.foreign[n.Prefix]
+	known = known && old.Server == f.Server && now-old.heard < foreignFor
+	if known && f.MAC.IsZero() {
 		f.MAC = old.MAC
 	}
-	e.foreign[n.Prefix] = f
+	f.told = known && old.told && old.MAC == f.MAC
 	text := "another DHCP server answers on network " + n.Prefix.String() + "; for ten minutes only machines in helper.yaml are served there. Stop that server"
-	if e.notes.allow(noteKey{f.MAC, timeline.DHCPForeign, text}, false, now) {
+	if !f.told && e.notes.allow(noteKey{f.MAC, timeline.DHCPForeign, text}, false, now) {
+		f.told = true
 		a.Events = append(a.Events, timeline.Event{Kind: timeline.DHCPForeign, Addr: f.Server, MAC: f.MAC, Detail: text})
 	}
+	e.foreign[n.Prefix] = f
 }
 
 // Foreign are the other DHCP servers that were heard within the last ten minutes.

@@ -17,8 +17,8 @@ const (
 // Frame fills in the IP and UDP headers before a message: frame[:Headers] is
 // overwritten, frame[Headers:] is the message. Both checksums are complete,
 // because a raw reader at the other end checks them itself.
-func Frame(frame []byte, src netip.Addr, dst netip.AddrPort) {
-	s, d := src.As4(), dst.Addr().As4()
+func Frame(frame []byte, src, dst netip.AddrPort) {
+	s, d := src.Addr().As4(), dst.Addr().As4()
 	udp := len(frame) - 20
 	clear(frame[:Headers])
 	frame[0] = 0x45
@@ -28,7 +28,7 @@ func Frame(frame []byte, src netip.Addr, dst netip.AddrPort) {
 	copy(frame[12:], s[:])
 	copy(frame[16:], d[:])
 	binary.BigEndian.PutUint16(frame[10:], ^fold(sum(frame[:20], 0)))
-	binary.BigEndian.PutUint16(frame[20:], ServerPort)
+	binary.BigEndian.PutUint16(frame[20:], src.Port())
 	binary.BigEndian.PutUint16(frame[22:], dst.Port())
 	binary.BigEndian.PutUint16(frame[24:], uint16(udp))
 	c := ^fold(sum(frame[20:], sum(frame[12:20], uint32(17+udp))))

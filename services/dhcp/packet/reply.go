@@ -30,7 +30,7 @@ type Reply struct {
 type option struct {
 	code byte
 	must bool
-	done bool
+	done bool // written, or refused for good
 	val  []byte
 }
 
@@ -45,9 +45,17 @@ func (w *Reply) Start(buf []byte, req *Request, t Type) {
 	copy(b[28:44], req.raw[28:44]) // chaddr
 	copy(b[headerSize:], cookie[:])
 	w.buf = append(b, MessageType, 1, byte(t))
-	w.limit = min(max(req.MaxSize, smallest), largest) - ipUDP
+	// What the relay put in it takes out again: the client's limit is not for it (RFC 3046 section 2.1).
+	w.limit = min(max(req.MaxSize, smallest)+relayed(req), largest) - ipUDP
 	w.must = 1 // end
 	w.options = w.options[:0]
+}
+
+func relayed(req *Request) int {
+	if len(req.RelayInfo) == 0 {
+		return 0
+	}
+	return size(req.RelayInfo)
 }
 
 // Client sets ciaddr.
@@ -91,6 +99,7 @@ func (w *Reply) AddMust(code byte, val []byte) {
 // they were added, and gives the message.
 func (w *Reply) Finish(params []byte) []byte {
 	routes := bytes.IndexByte(params, ClasslessRoutes) >= 0 && w.find(ClasslessRoutes) != nil
+	routed := false
 	for _, code := range params {
 		if code == RelayInfo {
 			continue // last of all (RFC 3046 section 2.1)
@@ -101,7 +110,11 @@ func (w *Reply) Finish(params []byte) []byte {
 			}
 			w.write(w.find(SubnetMask)) // RFC 2132 section 3.3: before the router
 		}
-		w.write(w.find(code))
+		routed = w.write(w.find(code)) && code == ClasslessRoutes || routed
+	}
+	if routes && !routed {
+		w.write(w.find(SubnetMask))
+		w.write(w.find(Router)) // the routes did not fit: better this way out than none
 	}
 	for i := range w.options {
 		if o := &w.options[i]; o.must || len(params) == 0 && o.code < DomainSearch {
@@ -115,7 +128,7 @@ func (w *Reply) Finish(params []byte) []byte {
 	return w.buf
 }
 
-// find gives the first option of a code that is not written yet, or nil.
+// find gives the first option of a code that is still to be written, or nil.
 func (w *Reply) find(code byte) *option {
 	for i := range w.options {
 		if o := &w.options[i]; o.code == code && !o.done {
@@ -125,24 +138,25 @@ func (w *Reply) find(code byte) *option {
 	return nil
 }
 
-func (w *Reply) write(o *option) {
+// write writes o if there is room, and reports whether it did; what did not fit is not tried again.
+func (w *Reply) write(o *option) bool {
 	if o == nil || o.done {
-		return
+		return false
 	}
+	o.done = true
 	n, reserved := size(o.val), w.must
 	if o.must { // those that were added first go first
 		w.must -= n
 		reserved = 1
 	}
 	if len(w.buf)+n+reserved > w.limit {
-		return
+		return false
 	}
-	o.done = true
 	for v := o.val; ; { // RFC 3396: a long value in several instances
 		part := v[:min(len(v), 255)]
 		w.buf = append(append(w.buf, o.code, byte(len(part))), part...)
 		if v = v[len(part):]; len(v) == 0 {
-			return
+			return true
 		}
 	}
 }

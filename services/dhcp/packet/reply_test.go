@@ -212,7 +212,7 @@ func TestFrameChecksums(t *testing.T) {
 		for i := range b {
 			b[i] = byte(i * 7)
 		}
-		Frame(b, netip.MustParseAddr("192.168.67.2"), netip.MustParseAddrPort("255.255.255.255:68"))
+		Frame(b, netip.MustParseAddrPort("192.168.67.2:67"), netip.MustParseAddrPort("255.255.255.255:68"))
 		if got := fold(sum(b[:20], 0)); got != 0xffff {
 			t.Errorf("IP header sums up to %#x", got)
 		}

@@ -21,6 +21,7 @@ var (
 // ready for use and is meant to be reused.
 type Request struct {
 	Type      Type // 0: BOOTP
+	XID       uint32
 	Broadcast bool // the client cannot receive unicast before it has an address
 
 	// Addresses are not valid when they are 0.0.0.0 or absent.
@@ -70,7 +71,7 @@ func (r *Request) parse(p []byte, op byte) error {
 	*r = Request{raw: p, joined: r.joined[:0]}
 	r.Broadcast = p[10]&0x80 != 0
 	r.Client, r.Your, r.Relay = addr(p[12:16]), addr(p[16:20]), addr(p[24:28])
-	r.MAC = plan.MAC(p[28:34])
+	r.MAC, r.XID = plan.MAC(p[28:34]), binary.BigEndian.Uint32(p[4:])
 
 	r.areas[0] = p[optionsStart:]
 	if !r.index(optionsStart, len(p)) {
@@ -190,12 +191,25 @@ func addr(b []byte) netip.Addr {
 
 // NewInform gives the DHCPINFORM of a machine that has an address.
 func NewInform(mac plan.MAC, client netip.Addr) []byte {
-	b := make([]byte, leastMessage)
-	b[0], b[1], b[2] = 1, 1, 6
+	b := newRequest(mac, Inform)
 	a := client.As4()
 	copy(b[12:], a[:])
+	return b
+}
+
+// NewDiscover gives the DHCPDISCOVER of a machine that takes the answer by broadcast.
+func NewDiscover(mac plan.MAC, xid uint32) []byte {
+	b := newRequest(mac, Discover)
+	binary.BigEndian.PutUint32(b[4:], xid)
+	b[10] = 0x80
+	return b
+}
+
+func newRequest(mac plan.MAC, t Type) []byte {
+	b := make([]byte, leastMessage)
+	b[0], b[1], b[2] = 1, 1, 6
 	copy(b[28:], mac[:])
 	copy(b[headerSize:], cookie[:])
-	copy(b[optionsStart:], []byte{MessageType, 1, byte(Inform), end})
+	copy(b[optionsStart:], []byte{MessageType, 1, byte(t), end})
 	return b
 }
