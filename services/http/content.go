@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/files"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -59,7 +60,7 @@ func notThere(name string, err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return name + " is not readable on the helper; give the user that helperd runs as the right to read it"
 	}
-	return fmt.Sprintf("%s is not readable on the helper: %v", name, errors.Unwrap(err))
+	return fmt.Sprintf("%s is not readable on the helper: %v", name, files.Cause(err))
 }
 
 // serveFile sends f by the conditions and ranges of the request, and tells the
@@ -81,6 +82,13 @@ func (x *exchange) serveFile(f *os.File, st fs.FileInfo) (whole bool) {
 		return false
 	}
 	if promised, _ := strconv.ParseInt(x.w.Header().Get("Content-Length"), 10, 64); x.w.sent < promised {
+		x.broke(size)
+		return false
+	}
+	if strings.HasPrefix(x.w.Header().Get("Content-Type"), "multipart/") {
+		return false // several ranges: how far it is has no number
+	}
+	if size >= progressFrom && x.delivered() != nil {
 		x.broke(size)
 		return false
 	}
@@ -115,7 +123,7 @@ func (x *exchange) got(size int64) {
 
 // broke tells the timeline that the download ended too early.
 func (x *exchange) broke(size int64) {
-	why := "the client closed the connection"
+	why := errBrokeOff.Error()
 	switch {
 	case errors.Is(x.w.err, errStalled):
 		why = "the client took nothing for " + x.w.stall.String() + " and was cut"

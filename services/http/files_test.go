@@ -98,6 +98,15 @@ func TestMissingArtifact(t *testing.T) {
 	if s.State != services.Degraded || !strings.Contains(s.Problem, file) || !strings.Contains(s.Problem, "mirror.example.com") {
 		t.Errorf("status %+v", s)
 	}
+	if err := os.Mkdir(file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if s := g.Status(); !strings.Contains(s.Problem, file+": not a file; put the file there") {
+		t.Errorf("a folder in place of the file: status %+v", s)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
 	g.write(t, "vmlinuz", "kernel")
 	if a := g.do(t, "GET", workerAddr, kernelPath); a.StatusCode != 200 || a.body != "kernel" {
 		t.Errorf("after the file appeared: %s", a.Status)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"helperd/plan"
 	"helperd/timeline"
@@ -159,7 +161,7 @@ func (x *exchange) notYet(kind timeline.Kind, why string) {
 // printable keeps what a terminal shows, at most 200 bytes of it.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\ufffd' {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/files"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -24,8 +25,8 @@ const (
 	maxIgnition = 64 << 20
 )
 
-// serveIgnition gives an ignition file to whom it belongs. Only a GET that was
-// written out whole consumes anything.
+// serveIgnition gives an ignition file to whom it belongs. Only a GET whose
+// answer arrived whole consumes anything.
 func (x *exchange) serveIgnition(g *plan.Ignition) {
 	n, err := x.entitled(g)
 	if err != nil {
@@ -50,6 +51,9 @@ func (x *exchange) serveIgnition(g *plan.Ignition) {
 	}
 	if _, err = x.w.Write(body); err == nil {
 		err = x.w.flush()
+	}
+	if err == nil {
+		err = x.delivered()
 	}
 	if err != nil {
 		x.broke(int64(len(body)))
@@ -103,7 +107,7 @@ func readIgnition(g *plan.Ignition) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s.ign of %s is not there yet; run `openshift-install create ignition-configs` and put it into the cluster's `ignition` folder", g.Role, g.Cluster)
 	case err != nil:
-		return nil, fmt.Errorf("%s.ign of %s is not readable: %w; give the user that helperd runs as the right to read it", g.Role, g.Cluster, errors.Unwrap(err))
+		return nil, fmt.Errorf("%s.ign of %s is not readable: %w; give the user that helperd runs as the right to read it", g.Role, g.Cluster, files.Cause(err))
 	}
 	defer func() { _ = f.Close() }()
 	st, err := f.Stat()

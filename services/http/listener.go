@@ -23,10 +23,21 @@ type clients struct {
 
 func newClients() *clients { return &clients{perAddr: map[netip.Addr]int{}} }
 
+// full reports whether a gets no further connection.
+func (c *clients) full(a netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fullLocked(a)
+}
+
+func (c *clients) fullLocked(a netip.Addr) bool {
+	return c.total >= maxConnections || c.perAddr[a] >= maxPerClient
+}
+
 func (c *clients) enter(a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.total >= maxConnections || c.perAddr[a] >= maxPerClient {
+	if c.fullLocked(a) {
 		return false
 	}
 	c.total++

@@ -32,7 +32,8 @@ func (s *Service) describeMetrics() {
 			func() float64 { return float64(m.c.Load()) }))
 	}
 	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "helperd_http_open_connections", Help: "Connections that are open."}, func() float64 { return float64(s.clients.open()) }))
+		prometheus.GaugeOpts{Name: "helperd_http_open_connections", Help: "Connections that are open."}, func() float64 { return float64(s.clients.open()) },
+	))
 }
 
 // counts are the counters as status shows them.

@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 16 << 10 // bytes
+	idleTimeout = 2 * time.Minute
+	maxHeader   = 16 << 10 // bytes
 	// drain is how long downloads may go on after Serve is told to end; it is
 	// below the time that the daemon allows for all services.
 	drain = 4 * time.Second
@@ -25,8 +24,9 @@ const (
 func (s *Service) Serve(ctx context.Context) error {
 	server := &nethttp.Server{
 		Handler:           nethttp.HandlerFunc(s.handle),
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: s.header,
 		IdleTimeout:       idleTimeout,
+		ConnContext:       withConn,
 		// OPTIONS * is refused like every other method.
 		DisableGeneralOptionsHandler: true,
 		// net/http adds 4 KiB of slack to what it is told.

@@ -20,18 +20,20 @@ type Service struct {
 	changed chan struct{}
 	clients *clients
 	count   counters
-	// stall is how long a client may take nothing.
-	stall time.Duration
+	stall   time.Duration // how long a client may take nothing
+	header  time.Duration // how long it may take for its header
 }
 
 var _ services.Service = (*Service)(nil)
 
-// stallAfter is how long a client may take nothing before it is cut.
-const stallAfter = time.Minute
+const (
+	stallAfter    = time.Minute // a client that takes nothing for so long is cut
+	headerTimeout = 10 * time.Second
+)
 
 // New gives a server that serves nothing yet.
 func New(h services.Host) *Service {
-	s := &Service{host: h, changed: make(chan struct{}, 1), clients: newClients(), stall: stallAfter}
+	s := &Service{host: h, changed: make(chan struct{}, 1), clients: newClients(), stall: stallAfter, header: headerTimeout}
 	s.describeMetrics()
 	return s
 }

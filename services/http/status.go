@@ -4,16 +4,14 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
+	"time"
 
-	"golang.org/x/sys/unix"
-
+	"helperd/internal/files"
+	"helperd/internal/socket"
 	"helperd/services"
 )
 
@@ -42,45 +40,34 @@ func (s *Service) Status() services.Status {
 // missing names what cannot be sent now, where it should be, and what to do.
 func (st *state) missing() []string {
 	var out []string
-	note := func(what, file, remedy string) {
-		if err := readable(file); err != nil {
-			out = append(out, fmt.Sprintf("%s: %v; %s", what, err, remedy))
-		}
-	}
 	h := &st.plan.HTTP
 	for i := range h.Files {
 		if f := &h.Files[i]; f.File == "" {
 			out = append(out, fmt.Sprintf("%s: only its url %s is known; download it and write its path as `file:`", f.Path, f.URL))
-		} else {
-			note(f.Path, f.File, "put the file there, readable for helperd; it is served at once")
+		} else if err := files.Regular(f.File); err != nil {
+			out = append(out, fmt.Sprintf("%s: %v; put the file there, readable for helperd; it is served at once", f.Path, err))
 		}
 	}
 	for i := range h.Ignition {
 		g := &h.Ignition[i]
 		if _, err := readIgnition(g); err != nil {
-			out = append(out, fmt.Sprintf("%s: %v (%s)", g.Path, err, g.File))
+			out = append(out, fmt.Sprintf("%s: %v", g.File, err))
 		}
 	}
 	if h.Root != "" {
-		note("http.root", h.Root, "make the folder; it is served at once")
+		if err := files.Folder(h.Root); err != nil {
+			out = append(out, fmt.Sprintf("http.root: %v; make the folder, readable for helperd; it is served at once", err))
+		}
 	}
 	return append(out, missingLoaders(st.plan)...)
 }
 
-// readable says why file cannot be read. The permission of the open file counts, not its mode bits.
-func readable(file string) error {
-	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			return fmt.Errorf("%s: %w", pe.Path, pe.Err)
-		}
-		return err
-	}
-	return f.Close()
-}
+// askFor is how long Check waits for an answer.
+const askFor = 2 * time.Second
 
-// Check asks every bound socket over the wire, as a node would.
+// Check asks every bound socket over the wire, as a node would. A server that
+// refuses because its caps are reached is one that lives, and an address that is
+// not on this machine yet is not asked.
 func (s *Service) Check(ctx context.Context) error {
 	st := s.state.Load()
 	if st == nil || !st.plan.HTTP.Enabled {
@@ -90,7 +77,7 @@ func (s *Service) Check(ctx context.Context) error {
 		if !sock.Status().Bound {
 			continue
 		}
-		if err := ask(ctx, sock.Key.Addr); err != nil {
+		if err := ask(ctx, sock.Key.Addr); err != nil && !s.clients.full(sock.Key.Addr.Addr()) {
 			return fmt.Errorf("%s does not answer: %w", sock.Key.Addr, err)
 		}
 	}
@@ -98,20 +85,24 @@ func (s *Service) Check(ctx context.Context) error {
 }
 
 func ask(ctx context.Context, server netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
 	var d net.Dialer
 	if !server.Addr().IsUnspecified() {
 		// So that no packet leaves the machine if the address is not here.
 		d.LocalAddr = &net.TCPAddr{IP: server.Addr().AsSlice(), Zone: server.Addr().Zone()}
 	}
 	conn, err := d.DialContext(ctx, "tcp", server.String())
+	if socket.Lacking(err) {
+		return nil
+	}
 	if err != nil {
-		return fmt.Errorf("%w; is the address on this machine?", err)
+		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
 	}
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", checkPath, server); err != nil {
 		return err

@@ -7,11 +7,15 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
 	cacheBudget  = 64 << 20 // bytes of all cached files
 	cacheLargest = 4 << 20  // bytes of one cached file: boot loaders are smaller, kernels are not
+	// settled is the age of a change from which on the next one shows in the
+	// times of the file: kernels before 6.13 and some file systems count them coarsely.
+	settled = 2 * time.Second
 )
 
 // identity tells one version of a file from the next.
@@ -34,6 +38,7 @@ func identify(st fs.FileInfo) (id identity, ok bool) {
 type cache struct {
 	mu     sync.Mutex
 	budget int64
+	settle time.Duration
 	used   int64
 	order  list.List // of *cached, the last used in front
 	byID   map[identity]*list.Element
@@ -45,14 +50,14 @@ type cached struct {
 }
 
 func newCache(budget int64) *cache {
-	return &cache{budget: budget, byID: map[identity]*list.Element{}}
+	return &cache{budget: budget, settle: settled, byID: map[identity]*list.Element{}}
 }
 
 // get gives the bytes of f, which st describes; ok is false when f is not to
-// be cached. It leaves f open.
+// be cached: it is large, or has just been written to. It leaves f open.
 func (c *cache) get(f *os.File, st fs.FileInfo) (b []byte, ok bool, err error) {
 	id, ok := identify(st)
-	if !ok || id.size > min(cacheLargest, c.budget) {
+	if !ok || id.size > min(cacheLargest, c.budget) || time.Since(time.Unix(id.ctime.Unix())) < c.settle {
 		return nil, false, nil
 	}
 	b, err = c.entry(id, f).load()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/files"
 	"helperd/plan"
 )
 
@@ -77,9 +78,9 @@ func (s *Service) openOwn(root, path string) (content, error) {
 	defer func() { _ = dir.Close() }()
 	h, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, unavailable(err, name)
+		return nil, unavailable(err, printable(name))
 	}
-	return s.contentOf(h, name)
+	return s.contentOf(h, printable(name))
 }
 
 // contentOf takes h over.
@@ -114,10 +115,10 @@ func unavailable(err error, name string) *miss {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
 		return &miss{errNotFound, name + " does not exist on the helper; put it there"}
 	case errors.Is(err, fs.ErrPermission):
-		return &miss{errAccess, fmt.Sprintf("%v; make it readable for the user that helperd runs as", err)}
+		return &miss{errAccess, fmt.Sprintf("%s: %v; make it readable for the user that helperd runs as", name, files.Cause(err))}
 	}
 	// Links that lead out of the folder end here, as do broken disks.
-	return &miss{errAccess, err.Error()}
+	return &miss{errAccess, fmt.Sprintf("%s: %v", name, files.Cause(err))}
 }
 
 // probes are files that firmware and boot loaders ask for and do without; a

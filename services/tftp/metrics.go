@@ -19,7 +19,8 @@ func (s *Service) describeMetrics() {
 	}
 	counter := func(name, help string, labels prometheus.Labels, c *atomic.Uint64) {
 		s.host.Metrics.MustRegister(prometheus.NewCounterFunc(
-			prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(c.Load()) }))
+			prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(c.Load()) },
+		))
 	}
 	for result, c := range map[string]*atomic.Uint64{
 		"done": &s.count.done, "failed": &s.count.failed, "probe": &s.count.probes, "miss": &s.count.misses, "refused": &s.count.refused,
@@ -30,7 +31,8 @@ func (s *Service) describeMetrics() {
 	counter("helperd_tftp_sent_bytes_total", "Bytes of files that clients acknowledged.", nil, &s.count.bytes)
 	counter("helperd_tftp_resends_total", "Packets and windows that were sent again.", nil, &s.count.resent)
 	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "helperd_tftp_active_transfers", Help: "Requests under way."}, func() float64 { return float64(s.jobs.running()) }))
+		prometheus.GaugeOpts{Name: "helperd_tftp_active_transfers", Help: "Requests under way."}, func() float64 { return float64(s.jobs.running()) },
+	))
 }
 
 // counts are the counters as status shows them.

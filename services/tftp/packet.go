@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Opcodes (RFC 1350 section 5, RFC 2347).
@@ -64,7 +66,7 @@ func parseError(p []byte) *wireError {
 func printable(s string) string {
 	s = s[:min(len(s), 200)]
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\ufffd' {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

@@ -1,7 +1,10 @@
 package tftp
 
 import (
+	"cmp"
+	"errors"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,6 +23,8 @@ type pollPort struct {
 	n             int
 	err           error
 	onSend, onGet func(fd uintptr) bool
+
+	interrupted atomic.Bool
 }
 
 func newPollPort(fd int) port {
@@ -45,6 +50,9 @@ func (p *pollPort) recv(b []byte, until time.Time) (int, error) {
 	if err := p.f.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
+	if p.interrupted.Load() { // looked at after the deadline is set: interrupt does it the other way round
+		return 0, os.ErrDeadlineExceeded
+	}
 	p.buf = b
 	if err := p.raw.Read(p.onGet); err != nil {
 		return 0, err
@@ -54,14 +62,20 @@ func (p *pollPort) recv(b []byte, until time.Time) (int, error) {
 
 func (p *pollPort) send(m *unix.Msghdr) error {
 	p.msg = m
-	if err := p.raw.Write(p.onSend); err != nil {
+	if err := p.f.SetWriteDeadline(time.Now().Add(sendTick)); err != nil {
 		return err
 	}
-	return p.err
+	err := p.raw.Write(p.onSend)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return unix.EAGAIN
+	}
+	return cmp.Or(err, p.err)
 }
 
 func (p *pollPort) interrupt() {
-	_ = p.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	// A socket that is shut down wakes the poller, and then says EAGAIN for ever.
+	p.interrupted.Store(true)
+	_ = p.f.SetReadDeadline(time.Unix(1, 0)) // fails for a closed one only
 }
 
 func (p *pollPort) close() { _ = p.f.Close() }

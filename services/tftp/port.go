@@ -15,6 +15,7 @@ import (
 type port interface {
 	// recv waits for a packet until the given time: os.ErrDeadlineExceeded.
 	recv(b []byte, until time.Time) (int, error)
+	// send gives up after a second without room: EAGAIN.
 	send(m *unix.Msghdr) error
 	// interrupt makes recv return, now and from then on.
 	interrupt()
@@ -65,11 +66,8 @@ func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, r
 	if !blocking {
 		return newPollPort(fd), r, nil
 	}
-	tick := unix.NsecToTimeval(int64(recvTick))
-	if err = os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tick)); err != nil {
-		return nil, r, err
-	}
-	return &blockingPort{fd}, r, nil
+	p, err = newBlockingPort(fd)
+	return p, r, err
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
@@ -84,26 +82,50 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return sa
 }
 
-// recvTick is the receive time-out of a blocking socket: the grain of its deadlines.
-const recvTick = 250 * time.Millisecond
+const (
+	// recvTick is the receive time-out of a blocking socket. One system call a
+	// packet does for a deadline that is further away.
+	recvTick = 250 * time.Millisecond
+	// sendTick is how long a packet may wait for room in a queue that does not
+	// move, as of a link that is paused. Then it counts as lost.
+	sendTick = time.Second
+)
 
 // blockingPort blocks a thread in the kernel. In lock step this halves the time
 // per packet and saves a third of the CPU against the network poller; threads
 // are not free, so only a bounded number of transfers has one.
 type blockingPort struct{ fd int }
 
-func (p *blockingPort) recv(b []byte, until time.Time) (int, error) {
-	for {
-		n, err := recvmsg(p.fd, b)
-		switch {
-		case err == nil:
-			return n, nil
-		case err != unix.EAGAIN && err != unix.EINTR:
-			return 0, err
-		case !time.Now().Before(until):
-			return 0, os.ErrDeadlineExceeded
+func newBlockingPort(fd int) (port, error) {
+	for option, tick := range map[int]time.Duration{unix.SO_RCVTIMEO: recvTick, unix.SO_SNDTIMEO: sendTick} {
+		tv := unix.NsecToTimeval(int64(tick))
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &tv); err != nil {
+			return nil, os.NewSyscallError("setsockopt", err)
 		}
 	}
+	return &blockingPort{fd}, nil
+}
+
+func (p *blockingPort) recv(b []byte, until time.Time) (int, error) {
+	for {
+		if left := time.Until(until); left < recvTick && !p.ready(left) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		n, err := recvmsg(p.fd, b)
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EAGAIN, unix.EINTR:
+		default:
+			return 0, err
+		}
+	}
+}
+
+// ready waits for a packet for less than a tick.
+func (p *blockingPort) ready(d time.Duration) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, int(max(d, 0).Milliseconds())+1)
+	return n > 0 || err == unix.EINTR
 }
 
 func (p *blockingPort) send(m *unix.Msghdr) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"helperd/internal/files"
+	"helperd/internal/socket"
 	"helperd/services"
 )
 
@@ -42,13 +45,13 @@ func (st *state) missing() []string {
 		if f.File == "" {
 			continue // package http says so of every artifact
 		}
-		if _, err := os.Stat(f.File); err != nil {
-			out = append(out, fmt.Sprintf("%s: %v; put the file there, it is served at once", f.Path, err))
+		if err := files.Regular(f.File); err != nil {
+			out = append(out, fmt.Sprintf("%s: %v; put the file there, readable for helperd; it is served at once", f.Path, err))
 		}
 	}
 	if root := st.plan.TFTP.Root; root != "" {
-		if _, err := os.Stat(root); err != nil {
-			out = append(out, fmt.Sprintf("tftp.root: %v; make the folder, it is served at once", err))
+		if err := files.Folder(root); err != nil {
+			out = append(out, fmt.Sprintf("tftp.root: %v; make the folder, readable for helperd; it is served at once", err))
 		}
 	}
 	return append(out, missingLoaders(st.plan)...)
@@ -57,8 +60,13 @@ func (st *state) missing() []string {
 // checkPath is a name that no file has; asking for it leaves no trace.
 const checkPath = "/.helperd-check"
 
+const (
+	askFor   = 2 * time.Second        // how long Check waits for an answer
+	askAgain = 100 * time.Millisecond // and after which it asks again
+)
+
 // Check asks every bound socket for a file, as a node would. That there is
-// none is an answer too.
+// none is an answer too. An address that is not on this machine yet is not asked.
 func (s *Service) Check(ctx context.Context) error {
 	st := s.state.Load()
 	if st == nil || !st.plan.TFTP.Enabled {
@@ -82,28 +90,33 @@ func ask(ctx context.Context, server netip.AddrPort) error {
 		from.Zone = server.Addr().Zone()
 	}
 	conn, err := net.ListenUDP("udp", &from)
+	if socket.Lacking(err) {
+		return nil
+	}
 	if err != nil {
-		return fmt.Errorf("ask %s: %w; is the address on this machine?", server, err)
-	}
-	defer func() { _ = conn.Close() }()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(2 * time.Second) // a packet may be lost
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
-	request := append([]byte{0, opRead}, checkPath+"\x00octet\x00"...)
-	if _, err := conn.WriteToUDPAddrPort(request, server); err != nil {
 		return fmt.Errorf("ask %s: %w", server, err)
 	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	request := append([]byte{0, opRead}, checkPath+"\x00octet\x00"...)
 	var answer [maxRequest]byte
-	n, err := conn.Read(answer[:])
-	if err != nil {
-		return fmt.Errorf("%s does not answer: %w", server, err)
+	for {
+		if _, err := conn.WriteToUDPAddrPort(request, server); err != nil {
+			return fmt.Errorf("ask %s: %w", server, err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(askAgain)); err != nil {
+			return err
+		}
+		n, err := conn.Read(answer[:])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil: // a packet may be lost
+		case err != nil:
+			return fmt.Errorf("%s does not answer: %w", server, err)
+		case n < headerLen || binary.BigEndian.Uint16(answer[:]) != opError:
+			return fmt.Errorf("%s gave %d bytes that are no TFTP answer", server, n)
+		default:
+			return nil
+		}
 	}
-	if n < headerLen || binary.BigEndian.Uint16(answer[:]) != opError {
-		return fmt.Errorf("%s gave %d bytes that are no TFTP answer", server, n)
-	}
-	return nil
 }

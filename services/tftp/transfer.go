@@ -11,8 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tries is how often a packet or window is sent again before the client is given up.
-const tries = 5
+const (
+	// tries is how often a packet or window is sent again before the client is given up.
+	tries = 5
+	// longestGap is the longest wait for an answer that the timeout option does not ask for.
+	longestGap = 8 * time.Second
+	// hesitation is the wait before a window is sent again on a repeated ACK,
+	// which may be the echo of a packet that came twice.
+	hesitation = 20 * time.Millisecond
+)
 
 var (
 	errSilent  = errors.New("the client stopped answering")
@@ -31,7 +38,7 @@ type transfer struct {
 	sent  int64 // blocks that are on their way or there
 	last  int64 // number of the short block that ends the file, counted from 0; -1: not seen yet
 	end   int64 // length in bytes, once last is known
-	again bool  // this window was sent again on a repeated ACK
+	again bool  // this window was or is to be sent again before its time
 
 	stopped atomic.Bool
 	started atomic.Bool // the client has answered
@@ -78,10 +85,12 @@ func (t *transfer) run() error {
 	}
 	for t.last < 0 || t.acked <= t.last {
 		t.again = false
+		resent := t.resent
 		if err := t.exchange(t.sendWindow, t.judge); err != nil {
-			if errors.Is(err, errGone) && t.last >= 0 && t.sent > t.last {
-				// All was sent, and only the last ACK is missing: the client has
-				// finished and closed, as firmware does that does not dally (RFC 1350 section 6).
+			if errors.Is(err, errGone) && t.last >= 0 && t.sent > t.last && t.resent > resent {
+				// The port was open for all that was sent first, and is closed for its
+				// repetition: only the last ACK was lost. The client has finished, as
+				// firmware does that does not dally (RFC 1350 section 6).
 				t.acked = t.last + 1
 				return nil
 			}
@@ -94,27 +103,30 @@ func (t *transfer) run() error {
 
 // exchange sends, and waits until judge finds an ACK that brings the transfer on.
 func (t *transfer) exchange(send func() error, judge func(ack uint16) verdict) error {
-	for try := range tries + 1 {
-		if try > 0 {
+	for try, repeated := 0, false; try <= tries; repeated = true {
+		if repeated {
 			t.resent++
 		}
 		if err := send(); err != nil && !lost(err) {
 			return t.broken(err)
 		}
-		deadline := time.Now().Add(t.gap(try))
-		for {
+		now := time.Now()
+		deadline := now.Add(t.gap(try))
+		early := false // sending again before the gap has passed, at most once a window, is no try
+		// What does not bring the transfer on does not stop the clock either.
+		for ; now.Before(deadline); now = time.Now() {
 			n, err := t.port.recv(t.in[:], deadline)
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break
-			}
-			if err != nil {
-				return t.broken(err)
-			}
-			if t.stopped.Load() {
+			switch {
+			case t.stopped.Load():
 				return errStopped
-			}
-			if n < headerLen {
+			case errors.Is(err, unix.EMSGSIZE) && !t.again:
+				t.again, early = true, true
+				deadline = now // the kernel knows the path's MTU from here on
 				continue
+			case errors.Is(err, os.ErrDeadlineExceeded), lost(err), err == nil && n < headerLen:
+				continue
+			case err != nil:
+				return t.broken(err)
 			}
 			switch binary.BigEndian.Uint16(t.in[:]) {
 			case opError:
@@ -131,28 +143,35 @@ func (t *transfer) exchange(send func() error, judge func(ack uint16) verdict) e
 				}
 				return nil
 			case resend:
-				t.resent++
-				if err := send(); err != nil && !lost(err) {
-					return t.broken(err)
+				if soon := time.Now().Add(hesitation); soon.Before(deadline) {
+					deadline, early = soon, true
 				}
 			case ignore:
 			}
+		}
+		if !early {
+			try++
 		}
 	}
 	return errSilent
 }
 
 // gap is the wait after a packet was sent for the try-th time, counted from 0:
-// twice the one before, up to what a long timeout option says by itself.
+// twice the one before, up to what a long timeout option says by itself. Who
+// has not answered yet may have forged its address: its place is not kept that long.
 func (t *transfer) gap(try int) time.Duration {
-	const longest = 8 * time.Second
-	return min(t.timeout<<min(try, 3), max(t.timeout, longest))
+	longest := longestGap
+	if t.started.Load() {
+		longest = max(longest, t.timeout)
+	}
+	return min(t.timeout<<min(try, 3), longest)
 }
 
 // lost reports whether err is as good as a lost packet: a link or a route that
-// is away for a moment, a full queue, a packet filter.
+// is away for a moment, a full queue, a packet filter, a path whose MTU has
+// shrunk. It comes from sending, or by ICMP from a router.
 func lost(err error) bool {
-	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENOBUFS, unix.EPERM} {
+	for _, e := range []error{unix.EAGAIN, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENOBUFS, unix.EPERM, unix.EMSGSIZE} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -175,7 +194,8 @@ func (t *transfer) broken(err error) error {
 // what follows it was lost (RFC 7440 section 4): the next window starts there.
 // A repeated ACK is never answered in lock step, where it would double every
 // packet to come (RFC 1123 section 4.2.3.1, Sorcerer's Apprentice), and once
-// a window otherwise: the window's first block was lost.
+// a window otherwise: the window's first block was lost, if nothing better comes
+// in a moment. EDK2 repeats its ACK for every packet that it has already, too.
 func (t *transfer) judge(ack uint16) verdict {
 	n := int64(ack - uint16(t.acked)) // modulo 65536, as block numbers roll over
 	switch {

@@ -8,13 +8,16 @@ import (
 func TestGap(t *testing.T) {
 	for _, tt := range []struct {
 		timeout time.Duration
+		started bool
 		want    [6]time.Duration // in seconds
 	}{
-		{1, [6]time.Duration{1, 2, 4, 8, 8, 8}},
-		{3, [6]time.Duration{3, 6, 8, 8, 8, 8}},
-		{255, [6]time.Duration{255, 255, 255, 255, 255, 255}},
+		{1, true, [6]time.Duration{1, 2, 4, 8, 8, 8}},
+		{3, true, [6]time.Duration{3, 6, 8, 8, 8, 8}},
+		{255, true, [6]time.Duration{255, 255, 255, 255, 255, 255}},
+		{255, false, [6]time.Duration{8, 8, 8, 8, 8, 8}}, // a forged request must not hold its place for long
 	} {
 		tr := transfer{terms: terms{timeout: tt.timeout * time.Second}}
+		tr.started.Store(tt.started)
 		for try, want := range tt.want {
 			if got := tr.gap(try); got != want*time.Second {
 				t.Errorf("timeout %d s, try %d: %v, want %d s", tt.timeout, try, got, want)
