@@ -33,15 +33,17 @@ func (s *Service) Serve(ctx context.Context) error {
 		MaxHeaderBytes: maxHeader - 4096,
 		ErrorLog:       slog.NewLogLogger(s.host.Log.Handler(), slog.LevelDebug),
 	}
-	readers := map[*socket.Socket]context.CancelFunc{}
+	readers := socket.NewReaders(s.host.Guard, "http accept", func(ctx context.Context, sock *socket.Socket) error {
+		return s.accept(ctx, server, sock)
+	})
 	defer func() {
-		for _, cancel := range readers {
-			cancel()
-		}
+		readers.Stop()
 		_ = server.Close()
 	}()
 	for {
-		s.follow(ctx, server, readers)
+		if st := s.state.Load(); st != nil {
+			readers.Follow(ctx, st.sockets)
+		}
 		select {
 		case <-ctx.Done():
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
@@ -49,29 +51,6 @@ func (s *Service) Serve(ctx context.Context) error {
 			_ = server.Shutdown(end) // what is still open then is cut by Close
 			return nil
 		case <-s.changed:
-		}
-	}
-}
-
-// follow starts to accept on each new socket of the state, and ends it on those that left it.
-func (s *Service) follow(ctx context.Context, server *nethttp.Server, readers map[*socket.Socket]context.CancelFunc) {
-	wanted := map[*socket.Socket]bool{}
-	if st := s.state.Load(); st != nil {
-		for _, sock := range st.sockets {
-			wanted[sock] = true
-		}
-	}
-	for sock, cancel := range readers {
-		if !wanted[sock] {
-			cancel()
-			delete(readers, sock)
-		}
-	}
-	for sock := range wanted {
-		if readers[sock] == nil {
-			accepting, cancel := context.WithCancel(ctx)
-			readers[sock] = cancel
-			s.host.Guard.Loop(accepting, "http accept", func(ctx context.Context) error { return s.accept(ctx, server, sock) })
 		}
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/socket"
 	"helperd/services/lb/engine"
 )
 
@@ -38,15 +38,11 @@ func (s *Service) Check(ctx context.Context) error {
 		wait = min(wait, time.Until(end))
 	}
 	err := knock(s.engine, to, wait)
-	if err == nil || s.engine.Paused() || slices.ContainsFunc(lacking, func(e unix.Errno) bool { return errors.Is(err, e) }) {
+	if err == nil || s.engine.Paused() || socket.Lacking(err) {
 		return nil
 	}
 	return fmt.Errorf("ask the balancer at %s: %w", to, err)
 }
-
-// lacking are the errors of a machine without descriptors, memory or ports, or without
-// the address: it may come later.
-var lacking = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRINUSE, unix.EADDRNOTAVAIL}
 
 // knock connects to one of our own sockets, from its own address.
 func knock(e *engine.Engine, to netip.AddrPort, wait time.Duration) error {

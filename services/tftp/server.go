@@ -20,42 +20,17 @@ const drain = 4 * time.Second
 // state, and follows them as they change.
 func (s *Service) Serve(ctx context.Context) error {
 	s.jobs.open()
-	readers := map[*socket.Socket]context.CancelFunc{}
-	defer func() {
-		for _, cancel := range readers {
-			cancel()
-		}
-	}()
+	readers := socket.NewReaders(s.host.Guard, "tftp requests", s.read)
+	defer readers.Stop()
 	for {
-		s.follow(ctx, readers)
+		if st := s.state.Load(); st != nil {
+			readers.Follow(ctx, st.sockets)
+		}
 		select {
 		case <-ctx.Done():
 			s.drain()
 			return nil
 		case <-s.changed:
-		}
-	}
-}
-
-// follow starts a reader for each new socket of the state, and ends those of sockets that left it.
-func (s *Service) follow(ctx context.Context, readers map[*socket.Socket]context.CancelFunc) {
-	wanted := map[*socket.Socket]bool{}
-	if st := s.state.Load(); st != nil {
-		for _, sock := range st.sockets {
-			wanted[sock] = true
-		}
-	}
-	for sock, cancel := range readers {
-		if !wanted[sock] {
-			cancel()
-			delete(readers, sock)
-		}
-	}
-	for sock := range wanted {
-		if readers[sock] == nil {
-			reading, cancel := context.WithCancel(ctx)
-			readers[sock] = cancel
-			s.host.Guard.Loop(reading, "tftp requests", func(ctx context.Context) error { return s.read(ctx, sock) })
 		}
 	}
 }

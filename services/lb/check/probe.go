@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"helperd/internal/socket"
 	"helperd/plan"
 )
 
@@ -100,11 +101,8 @@ func ask(conn net.Conn, host, path string) (int, error) {
 
 // connectFailed tells a dead server from trouble of this machine.
 func connectFailed(err error, timeout time.Duration) (Verdict, string) {
-	local := []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, context.Canceled}
-	for _, e := range local {
-		if errors.Is(err, e) {
-			return Unknown, e.Error()
-		}
+	if socket.Lacking(err) || errors.Is(err, context.Canceled) {
+		return Unknown, err.Error()
 	}
 	var timed net.Error
 	switch {
