@@ -40,15 +40,15 @@ func (x *exchange) serveArtifact(a *plan.File) {
 		return
 	}
 	x.w.Header().Set("Content-Type", "application/octet-stream")
-	if x.serveFile(f, st) && x.node != nil && installs(x.node, a.Path) {
+	if x.serveFile(f, st) && x.installs() {
 		x.host.Nodes.RootfsFetched(x.node)
 	}
 }
 
-// installs reports whether path is what n writes to its disk.
-func installs(n *plan.Node, p string) bool {
-	what := path.Base(p)
-	return (what == "rootfs" || what == "metal") && n.Boot != nil && path.Base(path.Dir(p)) == n.Boot.Artifact
+// installs reports whether a node asks for what it writes to its disk.
+func (x *exchange) installs() bool {
+	what := path.Base(x.path)
+	return (what == "rootfs" || what == "metal") && x.node != nil && x.node.Boot != nil && path.Base(path.Dir(x.path)) == x.node.Boot.Artifact
 }
 
 // notThere says why a declared file cannot be sent and what to do. The body goes
@@ -88,7 +88,9 @@ func (x *exchange) serveFile(f *os.File, st fs.FileInfo) (whole bool) {
 	if strings.HasPrefix(x.w.Header().Get("Content-Type"), "multipart/") {
 		return false // several ranges: how far it is has no number
 	}
-	if size >= progressFrom && x.delivered() != nil {
+	// iPXE starts a kernel, and is gone, without acknowledging the last bytes:
+	// only for what counts as installed is the client's word waited for.
+	if x.installs() && x.delivered() != nil {
 		x.broke(size)
 		return false
 	}
