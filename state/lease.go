@@ -101,7 +101,7 @@ func (l *Lease) encode() []byte {
 
 func decodeLease(k, v []byte) (l Lease, err error) {
 	addr, ok := netip.AddrFromSlice(k)
-	damaged := fmt.Errorf("lease of %s in the state file is damaged", addr)
+	damaged := fmt.Errorf("lease of %s in the state file is damaged; move helperd.db away to start without it: it forgets pool leases and which nodes are installed", addr)
 	if !ok || len(v) < 17 {
 		return l, damaged
 	}
