@@ -90,6 +90,12 @@ install() {
 # The kernel that virtual machines boot is unpacked and not installed: it is
 # nothing to this machine.
 modules='virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk'
+debian_kernel() { # unpacks the kernel that the metapackage depends on below $1
+    local name
+    name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [ -n "$name" ] && (cd "$1" && quietly apt-get download -o APT::Sandbox::User=root "$name" && dpkg -x ./*.deb tree)
+}
+
 kernel() {
     local cache=.cache/e2e/kernel work module found
     if [ -e $cache/vmlinuz ]; then return; fi
@@ -97,9 +103,7 @@ kernel() {
     trap 'rm -rf "$work"' RETURN
     case $system in
     debian)
-        local name
-        name=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-        (cd "$work" && quietly apt-get download -o APT::Sandbox::User=root "${name:-linux-image-cloud-amd64}" && dpkg -x ./*.deb tree)
+        debian_kernel "$work" 2>/dev/null || { quietly apt-get update -qq && debian_kernel "$work"; } # the lists may be old, or not be there
         ;;
     fedora)
         (cd "$work" && quietly dnf download -q --destdir . kernel-core kernel-modules-core &&
