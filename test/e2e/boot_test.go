@@ -17,7 +17,6 @@ type bootCase struct {
 	node     string // of the example; not one whose place a stand-in takes
 	firmware firmware
 	loader   string // that DHCP names and TFTP gives; empty: the card's iPXE needs none
-	mcs      bool   // the node asks the machine config server, too: evidence that it is installed
 	disk     bool   // power on again and see that it boots from the disk
 }
 
@@ -26,7 +25,7 @@ func TestBootBIOS(t *testing.T) {
 }
 
 func TestBootUEFI(t *testing.T) {
-	boots(t, bootCase{name: "pxe", node: "worker-1", firmware: uefiPXE, loader: "snponly.efi", mcs: true})
+	boots(t, bootCase{name: "pxe", node: "worker-1", firmware: uefiPXE, loader: "snponly.efi"})
 }
 
 // TestBootStranger boots a machine that is in no list. The example has a pool,
@@ -99,9 +98,6 @@ func guestArgs(t *testing.T, s *rig.Site, g guest, c bootCase) []string {
 	args := []string{"console=ttyS0,115200", "e2e.sha256.rootfs=" + rig.SHA256(t, g.rootfs)}
 	role := s.Node(t, c.node).Role
 	args = append(args, "e2e.sha256."+role+".ign="+rig.SHA256(t, s.Ignition(role)))
-	if c.mcs {
-		args = append(args, "e2e.mcs")
-	}
 	return args
 }
 

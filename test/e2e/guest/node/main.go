@@ -8,8 +8,7 @@
 //	E2E result ok
 //
 // Kernel arguments of its own: e2e.sha256.FILE=SUM for every file that it
-// fetches, and e2e.mcs to ask the machine config server, which the helper
-// takes as evidence that the node is installed.
+// fetches.
 package main
 
 import (

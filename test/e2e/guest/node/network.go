@@ -58,9 +58,7 @@ func reverse(addr, want string) error {
 // balancer asks the cluster through the helper.
 func (n *node) balancer() {
 	n.ask("lb-6443", "https://api-int."+n.zone()+":6443/version")
-	if _, ok := n.args["e2e.mcs"]; ok {
-		n.ask("lb-22623", "https://api-int."+n.zone()+":22623/config/worker")
-	}
+	n.ask("lb-22623", "https://api-int."+n.zone()+":22623/config/worker")
 }
 
 // ask fetches from the cluster's stand-ins, which answer with their name.
