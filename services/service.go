@@ -3,6 +3,7 @@
 package services
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
@@ -50,10 +51,31 @@ type Status struct {
 	// State is up, degraded (Problem says why), or disabled.
 	State     State           `json:"state"`
 	Listeners []socket.Status `json:"listeners,omitempty"`
-	// Problem is what keeps the service from its work and what to do about it.
+	// Problem is what keeps the service from its work and what to do about it, one a line.
 	Problem string `json:"problem,omitempty"`
 	// Counters are totals since the start, such as queries.
 	Counters map[string]uint64 `json:"counters,omitempty"`
+}
+
+// Degrade adds a problem.
+func (s *Status) Degrade(problem string) {
+	if s.Problem != "" {
+		s.Problem += "\n"
+	}
+	s.State, s.Problem = Degraded, s.Problem+problem
+}
+
+// Listen adds a listener, and a problem when another process holds its port.
+func (s *Status) Listen(l socket.Status) {
+	s.Listeners = append(s.Listeners, l)
+	if l.Bound {
+		return
+	}
+	where := l.Network + " " + l.Address
+	if l.Device != "" {
+		where += " on " + l.Device
+	}
+	s.Degrade(where + " is held by " + cmp.Or(l.Holder, "another process") + "; stop that one, and helperd takes the port at once")
 }
 
 // State of a service.

@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -22,19 +21,20 @@ func (s *Service) Status() services.Status {
 		return services.Status{State: services.Disabled}
 	}
 	st := services.Status{State: services.Up, Counters: s.counters()}
-	problems := slices.Clone(g.missing)
-	for p := range g.links {
-		st.Listeners = append(st.Listeners, p.sock.Status())
+	for _, problem := range g.missing {
+		st.Degrade(problem)
 	}
-	slices.SortFunc(st.Listeners, func(a, b socket.Status) int { return strings.Compare(a.Device, b.Device) })
-	for _, l := range st.Listeners {
-		if !l.Bound {
-			problems = append(problems, fmt.Sprintf("port 67 on %s is held by %s; stop it, and it is taken at once", l.Device, cmp.Or(l.Holder, "another process")))
-		}
+	var listeners []socket.Status
+	for p := range g.links {
+		listeners = append(listeners, p.sock.Status())
+	}
+	slices.SortFunc(listeners, func(a, b socket.Status) int { return strings.Compare(a.Device, b.Device) })
+	for _, l := range listeners {
+		st.Listen(l)
 	}
 	for _, text := range []string{*s.unstorable.Load(), *s.unbindable.Load()} {
 		if text != "" {
-			problems = append(problems, text)
+			st.Degrade(text)
 		}
 	}
 	for _, f := range s.foreign() {
@@ -42,10 +42,7 @@ func (s *Service) Status() services.Status {
 		if !f.MAC.IsZero() {
 			by = " (MAC " + f.MAC.String() + ")"
 		}
-		problems = append(problems, fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
-	}
-	if len(problems) > 0 {
-		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
+		st.Degrade(fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
 	}
 	return st
 }

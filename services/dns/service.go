@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -146,19 +145,12 @@ func (s *Service) Status() services.Status {
 	}
 	out := services.Status{State: services.Up, Counters: s.counters()}
 	for _, sock := range st.sockets {
-		l := sock.Status()
-		out.Listeners = append(out.Listeners, l)
-		if !l.Bound && out.Problem == "" {
-			out.Problem = fmt.Sprintf("%s %s is held by %s: stop it, the port is taken as soon as it is free", l.Network, l.Address, cmp.Or(l.Holder, "another process"))
-		}
+		out.Listen(sock.Status())
 	}
-	if st.chain != nil && out.Problem == "" {
+	if st.chain != nil {
 		if n, reason := st.chain.Failing(); n >= 3 {
-			out.Problem = fmt.Sprintf("no forwarder answered the last %d questions (%s): check dns.forwarders %v", n, reason, st.plan.Forwarders)
+			out.Degrade(fmt.Sprintf("no forwarder answered the last %d questions (%s): check dns.forwarders %v", n, reason, st.plan.Forwarders))
 		}
-	}
-	if out.Problem != "" {
-		out.State = services.Degraded
 	}
 	return out
 }

@@ -2,7 +2,6 @@ package http
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -22,17 +21,11 @@ func (s *Service) Status() services.Status {
 		return services.Status{State: services.Disabled}
 	}
 	out := services.Status{State: services.Up, Counters: s.counts()}
-	var problems []string
 	for _, sock := range st.sockets {
-		l := sock.Status()
-		out.Listeners = append(out.Listeners, l)
-		if !l.Bound {
-			problems = append(problems, fmt.Sprintf("%s %s is held by %s; stop that one, and helperd takes the port",
-				l.Network, l.Address, cmp.Or(l.Holder, "another process")))
-		}
+		out.Listen(sock.Status())
 	}
-	if problems = append(problems, st.missing()...); len(problems) > 0 {
-		out.State, out.Problem = services.Degraded, strings.Join(problems, "\n")
+	for _, problem := range st.missing() {
+		out.Degrade(problem)
 	}
 	return out
 }

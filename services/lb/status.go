@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -21,24 +20,16 @@ func (s *Service) Status() services.Status {
 		st.State = services.Disabled
 		return st
 	}
-	var problems []string
 	for _, a := range s.addresses() {
-		l := s.listeners[a].socket.Status()
-		st.Listeners = append(st.Listeners, l)
-		if !l.Bound {
-			problems = append(problems, fmt.Sprintf("%s is held by %s; stop it, the port is taken when it is free", l.Address, cmp.Or(l.Holder, "another process")))
-		}
+		st.Listen(s.listeners[a].socket.Status())
 	}
 	for _, name := range s.table.Routed {
-		problems = append(problems, fmt.Sprintf("frontend %s is not served: several clusters share its address, and connections are not told apart by name yet; give each cluster an address of its own", name))
+		st.Degrade(fmt.Sprintf("frontend %s is not served: several clusters share its address, and connections are not told apart by name yet; give each cluster an address of its own", name))
 	}
 	for _, g := range s.table.Groups {
 		if p := lost(g); p != "" {
-			problems = append(problems, p)
+			st.Degrade(p)
 		}
-	}
-	if len(problems) > 0 {
-		st.State, st.Problem = services.Degraded, strings.Join(problems, "; ")
 	}
 	st.Counters = s.counters()
 	return st
