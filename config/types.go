@@ -109,6 +109,8 @@ type Artifact struct {
 	Rootfs Source `yaml:"rootfs"`
 	// Metal image that the installer writes to disk (4.5 and earlier).
 	Metal Source `yaml:"metal"`
+	// ISO is the live ISO of the same release, for machines that cannot boot from the network.
+	ISO Source `yaml:"iso"`
 	// Stream is the stream JSON that openshift-install prints, in place of the single files.
 	Stream Source `yaml:"stream"`
 }

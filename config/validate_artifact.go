@@ -30,7 +30,7 @@ func (v *validator) artifact(p string, a Artifact) {
 	parts := []struct {
 		key string
 		s   Source
-	}{{"kernel", a.Kernel}, {"initramfs", a.Initramfs}, {"rootfs", a.Rootfs}, {"metal", a.Metal}, {"stream", a.Stream}}
+	}{{"kernel", a.Kernel}, {"initramfs", a.Initramfs}, {"rootfs", a.Rootfs}, {"metal", a.Metal}, {"iso", a.ISO}, {"stream", a.Stream}}
 	has := map[string]bool{}
 	for _, part := range parts {
 		at := p + "." + part.key
@@ -45,7 +45,7 @@ func (v *validator) artifact(p string, a Artifact) {
 // completeArtifact checks that the files make a system that boots and installs.
 func (v *validator) completeArtifact(p, who string, has map[string]bool) {
 	if has["stream"] {
-		for _, k := range []string{"kernel", "initramfs", "rootfs", "metal"} {
+		for _, k := range []string{"kernel", "initramfs", "rootfs", "metal", "iso"} {
 			if has[k] {
 				v.errorf(p+"."+k, "%s: the stream already names the %s; remove one of them", who, k)
 			}

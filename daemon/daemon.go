@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/api"
+	"helperd/artifacts"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -38,16 +39,17 @@ const drainFor = 5 * time.Second
 
 // Daemon is the running helper node.
 type Daemon struct {
-	opt      Options
-	log      *slog.Logger
-	started  time.Time
-	guard    *guard.Group
-	store    *state.Store
-	events   *timeline.Timeline
-	nodes    *nodes.Registry
-	sockets  *socket.Table
-	metrics  *prometheus.Registry
-	services []*service // in the order of Commit
+	opt       Options
+	log       *slog.Logger
+	started   time.Time
+	guard     *guard.Group
+	store     *state.Store
+	events    *timeline.Timeline
+	nodes     *nodes.Registry
+	artifacts *artifacts.Store
+	sockets   *socket.Table
+	metrics   *prometheus.Registry
+	services  []*service // in the order of Commit
 
 	holdFor time.Duration // shrinkWait; tests wait less
 
@@ -82,7 +84,7 @@ func newDaemon(opt Options) (*Daemon, error) {
 		return nil, err
 	}
 	opt.ConfigPath = path
-	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry()}
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry(), artifacts: artifacts.New()}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {
 		return nil, err

@@ -78,7 +78,11 @@ func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, a *config
 		Artifact:  a.Name,
 		Kernel:    artifactPath(a, "kernel"),
 		Initramfs: artifactPath(a, "initramfs"),
+		Image:     artifactPath(a, "rootfs"),
 		BaseURL:   b.baseURL(n),
+	}
+	if a.Metal != (config.Source{}) {
+		bt.Image = artifactPath(a, "metal")
 	}
 	if cc.Ignition != "" {
 		bt.Ignition = bt.BaseURL + ignitionPath(n.Cluster, n.Role)
@@ -103,9 +107,9 @@ func installerArgs(bt *Boot, disk string, a *config.Artifact) []string {
 			// This installer puts /dev/ before the name itself.
 			args = append(args, "coreos.inst.install_dev="+strings.TrimPrefix(disk, "/dev/"))
 		}
-		return append(args, "coreos.inst.image_url="+bt.BaseURL+artifactPath(a, "metal"), "coreos.inst.ignition_url="+ignition)
+		return append(args, "coreos.inst.image_url="+bt.BaseURL+bt.Image, "coreos.inst.ignition_url="+ignition)
 	}
-	args := []string{"coreos.live.rootfs_url=" + bt.BaseURL + artifactPath(a, "rootfs")}
+	args := []string{"coreos.live.rootfs_url=" + bt.BaseURL + bt.Image}
 	if disk != "" {
 		args = append(args, "coreos.inst.install_dev="+disk)
 	}

@@ -23,6 +23,7 @@ type Boot struct {
 	Artifact  string
 	Kernel    string   // URL path on the HTTP server, such as /artifacts/rhcos/kernel; the same path without / on TFTP
 	Initramfs string   // likewise
+	Image     string   // URL path of what the installer writes to the disk: the rootfs, or a metal image (4.5 and earlier)
 	Args      []string // kernel arguments, without the ignition token
 	Ignition  string   // URL of the node's ignition file, which Args refer to; the token is appended to it
 	BaseURL   string   // http://ADDRESS:PORT, without a trailing slash

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/artifacts"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -96,6 +97,8 @@ type Host struct {
 	Sockets *socket.Table
 	Events  *timeline.Timeline
 	Nodes   *nodes.Registry
-	Store   *state.Store
-	Metrics prometheus.Registerer
+	// Artifacts says where the files are that nodes boot.
+	Artifacts *artifacts.Store
+	Store     *state.Store
+	Metrics   prometheus.Registerer
 }

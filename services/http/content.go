@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	nethttp "net/http"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,11 +23,12 @@ const progressFrom = 1 << 20
 
 // serveArtifact sends a kernel, an initramfs, a rootfs or a disk image.
 func (x *exchange) serveArtifact(a *plan.File) {
-	if a.File == "" {
-		x.notYet(timeline.HTTPMiss, a.Path+" is not on the helper: only its url is known; download it and write its path as `file:`")
+	file, err := x.host.Artifacts.Path(a)
+	if err != nil {
+		x.notYet(timeline.HTTPMiss, err.Error())
 		return
 	}
-	f, err := os.OpenFile(a.File, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
 		x.notYet(timeline.HTTPMiss, notThere(a.Path, err))
 		return
@@ -47,8 +47,7 @@ func (x *exchange) serveArtifact(a *plan.File) {
 
 // installs reports whether a node asks for what it writes to its disk.
 func (x *exchange) installs() bool {
-	what := path.Base(x.path)
-	return (what == "rootfs" || what == "metal") && x.node != nil && x.node.Boot != nil && path.Base(path.Dir(x.path)) == x.node.Boot.Artifact
+	return x.node != nil && x.node.Boot != nil && x.path == x.node.Boot.Image
 }
 
 // notThere says why a declared file cannot be sent and what to do. The body goes

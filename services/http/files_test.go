@@ -95,7 +95,7 @@ func TestMissingArtifact(t *testing.T) {
 		}
 	}
 	s := g.Status()
-	if s.State != services.Degraded || !strings.Contains(s.Problem, file) || !strings.Contains(s.Problem, "mirror.example.com") {
+	if s.State != services.Degraded || !strings.Contains(s.Problem, file) || !strings.Contains(s.Problem, "/artifacts/far/kernel") {
 		t.Errorf("status %+v", s)
 	}
 	if err := os.Mkdir(file, 0o755); err != nil {

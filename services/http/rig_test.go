@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/artifacts"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -72,7 +73,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 	}
 	g.host = services.Host{
 		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
-		Nodes: registry, Store: store, Metrics: prometheus.NewRegistry(),
+		Nodes: registry, Artifacts: artifacts.New(), Store: store, Metrics: prometheus.NewRegistry(),
 	}
 	g.Service = New(g.host)
 	g.server = freePort(t)
@@ -110,7 +111,7 @@ func (g *rig) makePlan(t testing.TB) {
 			Name: name, FQDN: name + ".ocp4.example.com", Cluster: cl, Role: role, Arch: "x86_64",
 			MACs: []plan.MAC{{0x52, 0x54, 0, 0, 0, mac}}, IP: netip.MustParseAddr(ip),
 			Boot: &plan.Boot{
-				Artifact: "rhcos", Kernel: kernelPath, Initramfs: "/artifacts/rhcos/initramfs",
+				Artifact: "rhcos", Kernel: kernelPath, Initramfs: "/artifacts/rhcos/initramfs", Image: "/artifacts/rhcos/rootfs",
 				Args: []string{"coreos.inst.ignition_url=" + ign}, Ignition: ign, BaseURL: base,
 			},
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"helperd/artifacts"
 	"helperd/internal/files"
 	"helperd/internal/socket"
 	"helperd/services"
@@ -24,20 +25,21 @@ func (s *Service) Status() services.Status {
 	for _, sock := range st.sockets {
 		out.Listen(sock.Status())
 	}
-	for _, problem := range st.missing() {
+	for _, problem := range st.missing(s.host.Artifacts) {
 		out.Degrade(problem)
 	}
 	return out
 }
 
 // missing names what cannot be sent now, where it should be, and what to do.
-func (st *state) missing() []string {
+func (st *state) missing(artifacts *artifacts.Store) []string {
 	var out []string
 	h := &st.plan.HTTP
 	for i := range h.Files {
-		if f := &h.Files[i]; f.File == "" {
-			out = append(out, fmt.Sprintf("%s: only its url %s is known; download it and write its path as `file:`", f.Path, f.URL))
-		} else if err := files.Regular(f.File); err != nil {
+		f := &h.Files[i]
+		if file, err := artifacts.Path(f); err != nil {
+			out = append(out, err.Error())
+		} else if err := files.Regular(file); err != nil {
 			out = append(out, fmt.Sprintf("%s: %v; put the file there, readable for helperd; it is served at once", f.Path, err))
 		}
 	}

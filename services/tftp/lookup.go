@@ -54,14 +54,15 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 
 // openDeclared opens a kernel or initramfs.
 func (s *Service) openDeclared(f plan.File) (content, error) {
-	if f.File == "" {
-		return nil, &miss{errNotFound, "only the file's url is known; download it and write its path as `file:`"}
-	}
-	h, err := os.OpenFile(f.File, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	name, err := s.host.Artifacts.Path(&f)
 	if err != nil {
-		return nil, unavailable(err, f.File)
+		return nil, &miss{errNotFound, err.Error()}
 	}
-	return s.contentOf(h, f.File)
+	h, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	if err != nil {
+		return nil, unavailable(err, name)
+	}
+	return s.contentOf(h, name)
 }
 
 // openOwn opens a file of the user's own below root. Neither dots nor symbolic

@@ -106,7 +106,7 @@ func TestMisses(t *testing.T) {
 	for file, why := range map[string]string{
 		"/nope":                   "there is no such file",
 		"/artifacts/rhcos/kernel": "put it there",
-		"/artifacts/far/kernel":   "only the file's url is known",
+		"/artifacts/far/kernel":   "only its url is known",
 	} {
 		w := g.dial(t)
 		w.ask(opRead, file, "octet")

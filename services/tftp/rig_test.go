@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/artifacts"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -59,7 +60,7 @@ func newRig(t *testing.T, edit func(*plan.Plan)) *rig {
 	}
 	g.host = services.Host{
 		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
-		Nodes: registry, Store: store, Metrics: prometheus.NewRegistry(),
+		Nodes: registry, Artifacts: artifacts.New(), Store: store, Metrics: prometheus.NewRegistry(),
 	}
 	g.Service = New(g.host)
 	g.server = freePort(t)
