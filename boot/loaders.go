@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -33,6 +34,11 @@ var loaders = []known{
 		"ipxe", "ipxe-bootimgs-x86",
 	},
 	{
+		plan.IPXE64, "iPXE for x86-64 UEFI with drivers of its own",
+		[]string{"usr/lib/ipxe/ipxe.efi", "usr/share/ipxe/ipxe.efi", "usr/share/ipxe/ipxe-x86_64.efi"},
+		"ipxe", "ipxe-bootimgs-x86",
+	},
+	{
 		plan.SNPOnlyAA64, "iPXE for arm64 UEFI",
 		[]string{
 			"usr/lib/ipxe/snponly-arm64.efi", "usr/lib/ipxe/arm64-efi/snponly.efi",
@@ -41,8 +47,21 @@ var loaders = []known{
 		"ipxe", "ipxe-bootimgs-aarch64",
 	},
 	{
+		plan.IPXEAA64, "iPXE for arm64 UEFI with drivers of its own",
+		[]string{
+			"usr/lib/ipxe/ipxe-arm64.efi", "usr/lib/ipxe/arm64-efi/ipxe.efi",
+			"usr/share/ipxe/arm64-efi/ipxe.efi", "usr/share/ipxe/ipxe-aarch64.efi",
+		},
+		"ipxe", "ipxe-bootimgs-aarch64",
+	},
+	{
 		plan.LPXELinux, "PXELINUX for BIOS",
 		[]string{"usr/lib/PXELINUX/lpxelinux.0", "usr/share/syslinux/lpxelinux.0", "tftpboot/lpxelinux.0"},
+		"pxelinux", "syslinux-nonlinux",
+	},
+	{
+		plan.PXELinux, "PXELINUX for BIOS without HTTP",
+		[]string{"usr/lib/PXELINUX/pxelinux.0", "usr/share/syslinux/pxelinux.0", "tftpboot/pxelinux.0"},
 		"pxelinux", "syslinux-nonlinux",
 	},
 	{
@@ -136,9 +155,33 @@ func MissingLoaders(found map[plan.Loader]string) []plan.Loader {
 	return out
 }
 
-// usable: lpxelinux.0 is nothing without ldlinux.c32, which it loads.
+// usable: PXELINUX is nothing without ldlinux.c32, which it loads.
 func usable(found map[plan.Loader]string, l plan.Loader) bool {
-	return found[l] != "" && (l != plan.LPXELinux || found[plan.LDLinux] != "")
+	return found[l] != "" && (l != plan.LPXELinux && l != plan.PXELinux || found[plan.LDLinux] != "")
+}
+
+// powerFolder is where grub-mknetdir puts GRUB for POWER and its modules.
+const powerFolder = "powerpc-ieee1275"
+
+var powerModule = regexp.MustCompile(`^[a-z0-9_]+\.(mod|lst)$`)
+
+// FindModule gives the file for a path such as
+// boot/grub/powerpc-ieee1275/normal.mod. GRUB for POWER holds little more than
+// its network code; the rest stands beside it. Empty: path means no module.
+func FindModule(asked string) string {
+	return findModule(asked, func() string { return FindLoaders()[plan.GRUBPPC64] })
+}
+
+func findModule(asked string, core func() string) string {
+	dir, base := path.Split(asked)
+	if path.Base(dir) != powerFolder || !powerModule.MatchString(base) {
+		return ""
+	}
+	c := core()
+	if c == "" {
+		return ""
+	}
+	return path.Join(path.Dir(c), base)
 }
 
 // Problem is a loader that this machine does not have.

@@ -91,6 +91,29 @@ func TestFindLoadersFollowsLinks(t *testing.T) {
 	}
 }
 
+func TestFindModule(t *testing.T) {
+	core := func() string { return "/srv/tftp/boot/grub/powerpc-ieee1275/core.elf" }
+	for asked, want := range map[string]string{
+		"/boot/grub/powerpc-ieee1275/normal.mod":   "/srv/tftp/boot/grub/powerpc-ieee1275/normal.mod",
+		"boot/grub2/powerpc-ieee1275/command.lst":  "/srv/tftp/boot/grub/powerpc-ieee1275/command.lst",
+		"/boot/grub/powerpc-ieee1275/core.elf":     "",
+		"/boot/grub/powerpc-ieee1275/../x.mod":     "",
+		"/boot/grub/powerpc-ieee1275/.mod":         "",
+		"/boot/grub/powerpc-ieee1275/a/normal.mod": "",
+		"/boot/grub/i386-pc/normal.mod":            "",
+		"/boot/grub/powerpc-ieee1275/grub.cfg":     "",
+		"powerpc-ieee1275":                         "",
+		"":                                         "",
+	} {
+		if got := findModule(asked, core); got != want {
+			t.Errorf("%q: got %q, want %q", asked, got, want)
+		}
+	}
+	if got := findModule("/boot/grub/powerpc-ieee1275/normal.mod", func() string { return "" }); got != "" {
+		t.Errorf("without GRUB for POWER: %q", got)
+	}
+}
+
 func TestMissing(t *testing.T) {
 	found := find(tree("usr/lib/ipxe/undionly.kpxe", "usr/lib/PXELINUX/lpxelinux.0"))
 	missing := map[plan.Loader]bool{}

@@ -150,9 +150,10 @@ func (b *builder) networkArgs(n *Node, cn *config.Node) []string {
 	return append(args, "rd.neednet=1")
 }
 
-// staticArgs give the node's addresses and name servers.
+// staticArgs give the node's addresses, name servers and the routes that DHCP
+// would have told it.
 func (b *builder) staticArgs(n *Node, device string) []string {
-	var args, servers []string
+	var args, servers, routes []string
 	for _, a := range n.Addresses() {
 		network := b.networkOf(a)
 		if network == nil {
@@ -164,8 +165,20 @@ func (b *builder) staticArgs(n *Node, device string) []string {
 				servers = append(servers, arg)
 			}
 		}
+		for _, r := range network.Routes {
+			routes = append(routes, routeArg(r, device))
+		}
 	}
-	return append(args, servers...)
+	return slices.Concat(args, servers, routes)
+}
+
+// routeArg is rd.route=NET/BITS:GATEWAY[:DEVICE].
+func routeArg(r config.Route, device string) string {
+	to := r.To.String()
+	if r.To.Addr().Is6() {
+		to = "[" + to + "]"
+	}
+	return strings.TrimSuffix("rd.route="+to+":"+bracketed(r.Via)+":"+device, ":")
 }
 
 // bracketed is a as ip= wants it; colons separate its fields.

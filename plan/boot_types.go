@@ -8,14 +8,17 @@ type Loader string
 const (
 	Undionly    Loader = "undionly.kpxe"     // iPXE for BIOS
 	LPXELinux   Loader = "lpxelinux.0"       // PXELINUX with HTTP, for BIOS
+	PXELinux    Loader = "pxelinux.0"        // PXELINUX that knows TFTP alone, for BIOS
 	SNPOnly64   Loader = "snponly.efi"       // iPXE for x86-64 UEFI
 	SNPOnlyAA64 Loader = "snponly-arm64.efi" // iPXE for arm64 UEFI
+	IPXE64      Loader = "ipxe.efi"          // iPXE for x86-64 UEFI with drivers of its own
+	IPXEAA64    Loader = "ipxe-arm64.efi"    // iPXE for arm64 UEFI with drivers of its own
 	GRUB64      Loader = "grubx64.efi"       // GRUB for x86-64 UEFI
 	GRUBAA64    Loader = "grubaa64.efi"      // GRUB for arm64 UEFI
 	Shim64      Loader = "shimx64.efi"       // shim for x86-64 UEFI; loads grubx64.efi
 	ShimAA64    Loader = "shimaa64.efi"      // shim for arm64 UEFI; loads grubaa64.efi
 	GRUBPPC64   Loader = "core.elf"          // GRUB for POWER
-	LDLinux     Loader = "ldlinux.c32"       // loaded by lpxelinux.0
+	LDLinux     Loader = "ldlinux.c32"       // loaded by lpxelinux.0 and pxelinux.0
 )
 
 // Boot is what a node boots: enough to render every kind of boot file.
@@ -35,8 +38,11 @@ type BootFiles struct {
 	Script string            // URL of the iPXE script
 	TFTP   map[uint16]string // file on the TFTP server, by architecture (RFC 4578 section 2.1, IANA "Processor Architecture Types")
 	HTTP   map[uint16]string // URL for UEFI HTTP Boot, by architecture
-	// ConfigFile and PathPrefix are options 209 and 210 (RFC 5071) for petitboot.
-	ConfigFile, PathPrefix string
+	// ConfigFile is option 209 (RFC 5071), for petitboot.
+	ConfigFile string
+	// PathPrefix is option 210 (RFC 5071) by architecture: what PXELINUX and
+	// petitboot put before the names of files. Where it is a URL they load by HTTP.
+	PathPrefix map[uint16]string
 }
 
 // Client architectures of DHCP option 93.

@@ -18,19 +18,22 @@ type firmware struct {
 }
 
 // firmwares by the machine's architecture. iPXE comes first, for it loads by
-// HTTP, several times faster than TFTP. 32-bit UEFI (0x06, 0x0f) has no entry:
-// no CoreOS kernel runs there. GRUB finds no prefix when it was loaded by HTTP
-// Boot (upstream and Debian 2.06), so it is no second choice there.
+// HTTP, several times faster than TFTP; of its two builds for UEFI the one that
+// uses the firmware's own driver, which is there for every card that the
+// firmware can boot from. PXELINUX loads by HTTP in its build lpxelinux.0. 32-bit
+// UEFI (0x06, 0x0f) has no entry: no CoreOS kernel runs there. GRUB finds no
+// prefix when it was loaded by HTTP Boot (upstream and Debian 2.06), so it is no
+// second choice there.
 var firmwares = map[string][]firmware{
 	"x86_64": {
-		{arch: ArchBIOS, loaders: []Loader{Undionly, LPXELinux}},
-		{arch: ArchEFI64, loaders: []Loader{SNPOnly64, GRUB64}, vendor: Shim64},
-		{arch: ArchEFI64Alt, loaders: []Loader{SNPOnly64, GRUB64}, vendor: Shim64},
-		{arch: ArchHTTP64, loaders: []Loader{SNPOnly64}, vendor: Shim64, http: true},
+		{arch: ArchBIOS, loaders: []Loader{Undionly, LPXELinux, PXELinux}},
+		{arch: ArchEFI64, loaders: []Loader{SNPOnly64, IPXE64, GRUB64}, vendor: Shim64},
+		{arch: ArchEFI64Alt, loaders: []Loader{SNPOnly64, IPXE64, GRUB64}, vendor: Shim64},
+		{arch: ArchHTTP64, loaders: []Loader{SNPOnly64, IPXE64}, vendor: Shim64, http: true},
 	},
 	"aarch64": {
-		{arch: ArchEFIArm64, loaders: []Loader{SNPOnlyAA64, GRUBAA64}, vendor: ShimAA64},
-		{arch: ArchHTTPArm64, loaders: []Loader{SNPOnlyAA64}, vendor: ShimAA64, http: true},
+		{arch: ArchEFIArm64, loaders: []Loader{SNPOnlyAA64, IPXEAA64, GRUBAA64}, vendor: ShimAA64},
+		{arch: ArchHTTPArm64, loaders: []Loader{SNPOnlyAA64, IPXEAA64}, vendor: ShimAA64, http: true},
 	},
 	"ppc64le": {
 		{arch: ArchPPC64, loaders: []Loader{GRUBPPC64}},
@@ -63,11 +66,36 @@ func (b *builder) bootFiles(n *Node, m MAC) *BootFiles {
 			f.TFTP[fw.arch] = file
 		}
 	}
-	if n.Arch == "ppc64le" && b.c.TFTP.Enabled {
-		f.ConfigFile = "pxelinux.cfg/01-" + m.Dashed()
-		f.PathPrefix = "tftp://" + b.p.Helper.Address.String() + "/"
-	}
+	b.pathPrefix(n, m, f)
 	return f
+}
+
+// pathPrefix gives PXELINUX and petitboot the option that makes them load by HTTP.
+func (b *builder) pathPrefix(n *Node, m MAC, f *BootFiles) {
+	switch http := b.c.HTTP.Enabled; {
+	case n.Arch == "ppc64le" && http:
+		f.PathPrefix = map[uint16]string{ArchPetitboot: n.Boot.BaseURL + "/"}
+	case n.Arch == "ppc64le" && b.c.TFTP.Enabled:
+		f.PathPrefix = map[uint16]string{ArchPetitboot: "tftp://" + b.p.Helper.Address.String() + "/"}
+	case http && f.TFTP[ArchBIOS] == string(LPXELinux):
+		f.PathPrefix = map[uint16]string{ArchBIOS: n.Boot.BaseURL + "/boot/"}
+	}
+	if f.PathPrefix[ArchPetitboot] != "" {
+		f.ConfigFile = "pxelinux.cfg/01-" + m.Dashed()
+	}
+}
+
+// Instead gives the loaders that take the place of l where this machine does
+// not have it, best first.
+func Instead(l Loader) []Loader {
+	for _, arch := range []string{"x86_64", "aarch64"} {
+		for _, fw := range firmwares[arch] {
+			if i := slices.Index(fw.loaders, l); i >= 0 {
+				return fw.loaders[i+1:]
+			}
+		}
+	}
+	return nil
 }
 
 // loaderFile is the TFTP file that starts fw; empty: there is none.

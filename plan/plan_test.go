@@ -59,6 +59,7 @@ func TestNextBestLoader(t *testing.T) {
 		missing []Loader
 		tftp    map[uint16]string
 		http    map[uint16]string
+		prefix  map[uint16]string
 	}{
 		{
 			name: "all there",
@@ -66,13 +67,25 @@ func TestNextBestLoader(t *testing.T) {
 			http: map[uint16]string{ArchHTTP64: "http://192.168.7.2:8080/boot/snponly.efi"},
 		},
 		{
+			name:    "no snponly",
+			missing: []Loader{SNPOnly64},
+			tftp:    map[uint16]string{ArchBIOS: "undionly.kpxe", ArchEFI64: "ipxe.efi", ArchEFI64Alt: "ipxe.efi"},
+			http:    map[uint16]string{ArchHTTP64: "http://192.168.7.2:8080/boot/ipxe.efi"},
+		},
+		{
 			name:    "no iPXE",
-			missing: []Loader{Undionly, SNPOnly64},
+			missing: []Loader{Undionly, SNPOnly64, IPXE64},
 			tftp:    map[uint16]string{ArchBIOS: "lpxelinux.0", ArchEFI64: "grubx64.efi", ArchEFI64Alt: "grubx64.efi"},
+			prefix:  map[uint16]string{ArchBIOS: "http://192.168.7.2:8080/boot/"},
+		},
+		{
+			name:    "TFTP alone",
+			missing: []Loader{Undionly, LPXELinux, SNPOnly64, IPXE64},
+			tftp:    map[uint16]string{ArchBIOS: "pxelinux.0", ArchEFI64: "grubx64.efi", ArchEFI64Alt: "grubx64.efi"},
 		},
 		{
 			name:    "nothing for UEFI",
-			missing: []Loader{SNPOnly64, GRUB64},
+			missing: []Loader{SNPOnly64, IPXE64, GRUB64},
 			tftp:    map[uint16]string{ArchBIOS: "undionly.kpxe"},
 		},
 	}
@@ -85,6 +98,9 @@ func TestNextBestLoader(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.http, b.HTTP); diff != "" {
 				t.Errorf("HTTP (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.prefix, b.PathPrefix); diff != "" {
+				t.Errorf("path prefix (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -204,8 +220,21 @@ func TestArchitectureWithoutLoader(t *testing.T) {
 	if b := p.DHCP.Reservations[0].Boot; len(b.TFTP)+len(b.HTTP) != 0 {
 		t.Errorf("boots from %v %v", b.TFTP, b.HTTP)
 	}
-	if u := p.Unserved; len(u) != 1 || !strings.Contains(u[0].Reason, "rhcos: machines of arch s390x are told no boot file") {
-		t.Errorf("unserved: %v", u)
+	if len(p.Unserved) > 0 {
+		t.Errorf("unserved: %v", p.Unserved)
+	}
+	if want := "m0.ocp4.example.com starts with its parameter file: helperd boot render m0 --s390x"; !strings.Contains(p.String(), want) {
+		t.Errorf("the plan does not say how to start it; want %q in\n%s", want, p)
+	}
+}
+
+func TestInstead(t *testing.T) {
+	for l, want := range map[Loader][]Loader{
+		Undionly: {LPXELinux, PXELinux}, SNPOnly64: {IPXE64, GRUB64}, IPXEAA64: {GRUBAA64}, PXELinux: {}, GRUBPPC64: nil,
+	} {
+		if diff := cmp.Diff(want, Instead(l)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", l, diff)
+		}
 	}
 }
 

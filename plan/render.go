@@ -158,7 +158,10 @@ func (f *BootFiles) lines(w *writer, m MAC) {
 	for _, arch := range slices.Sorted(maps.Keys(f.HTTP)) {
 		ws.add(fmt.Sprintf("0x%02x", arch), f.HTTP[arch])
 	}
-	ws.add("petitboot", f.PathPrefix+f.ConfigFile)
+	if f.ConfigFile != "" {
+		ws.add("petitboot", f.PathPrefix[ArchPetitboot]+f.ConfigFile)
+	}
+	ws.add("0x00 prefix", f.PathPrefix[ArchBIOS])
 	if len(ws) > 0 {
 		w.line("boot %s %s", m, ws)
 	}
@@ -169,6 +172,9 @@ func (p *Plan) bootLines() []string {
 	for _, n := range p.Nodes {
 		if n.Boot != nil {
 			w.line("%s boots %s %s %s", n.FQDN, n.Boot.Kernel, n.Boot.Initramfs, strings.Join(n.Boot.Args, " "))
+			if firmwares[n.Arch] == nil {
+				w.line("%s starts with its parameter file: helperd boot render %s --%s", n.FQDN, n.Name, n.Arch)
+			}
 		}
 	}
 	return w

@@ -79,9 +79,6 @@ func (b *builder) unservedArtifact(a config.Artifact) {
 			break
 		}
 	}
-	if firmwares[a.Arch] == nil {
-		b.later("artifacts", "%s: machines of arch %s are told no boot file; start them with the kernel, initramfs and arguments that `helperd plan` shows", a.Name, a.Arch)
-	}
 	if a.Loader != "" && vendorFolder(&a) == "" {
 		b.later("artifacts", "%s: loader is an ISO, which is not read yet; copy shim and GRUB out of it and write the folder", a.Name)
 	}

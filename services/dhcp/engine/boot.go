@@ -39,18 +39,18 @@ func isHTTP(arch uint16) bool { return arch >= 0x0f && arch <= 0x14 }
 
 func (c *client) arch(i int) uint16 { return binary.BigEndian.Uint16(c.archs[2*i:]) }
 
-// first looks an architecture of the client up in files; a client that names
+// first looks the architectures of the client up in files; a client that names
 // none is a BIOS (RFC 4578 section 2.1 wants it named, old ROMs do not).
-func (c *client) first(files map[uint16]string) string {
+func (c *client) first(files map[uint16]string) (file string, arch uint16) {
 	if len(c.archs) == 0 {
-		return files[plan.ArchBIOS]
+		return files[plan.ArchBIOS], plan.ArchBIOS
 	}
 	for i := range len(c.archs) / 2 {
 		if f := files[c.arch(i)]; f != "" {
-			return f
+			return f, c.arch(i)
 		}
 	}
-	return ""
+	return "", c.arch(0)
 }
 
 // archName is what people call an architecture.
@@ -96,6 +96,20 @@ func (c *client) String() string {
 	return c.kind() + " " + archName(c.arch(0))
 }
 
+// lacks says why files have nothing for c, and what to do.
+func (c *client) lacks(files *plan.BootFiles) string {
+	what := c.String() + " gets no boot file: "
+	switch {
+	case files == nil:
+		return what + "its cluster names no artifacts; write artifacts: with kernel, initramfs and rootfs"
+	case len(c.archs) > 0 && (c.arch(0) == plan.ArchEFI32 || c.arch(0) == plan.ArchHTTP32):
+		return what + "CoreOS does not run on 32-bit UEFI; switch the firmware to 64 bits or to legacy BIOS"
+	case c.ipxe:
+		return what + "the web server, which has its script, is switched off"
+	}
+	return what + "no loader for it is on the helper, or the node's arch in the file is another; see `helperd preflight`"
+}
+
 // choice is what a booting client is told to load.
 type choice struct {
 	file           string // name on the TFTP server, or URL
@@ -112,11 +126,15 @@ func choose(files *plan.BootFiles, c *client) choice {
 	case c.ipxe:
 		return choice{file: files.Script, http: c.http}
 	case c.http:
-		return choice{file: c.first(files.HTTP), http: true}
-	case len(c.archs) > 0 && c.arch(0) == plan.ArchPetitboot:
-		return choice{file: c.first(files.TFTP), config: files.ConfigFile, prefix: files.PathPrefix}
+		file, _ := c.first(files.HTTP)
+		return choice{file: file, http: true}
 	}
-	return choice{file: c.first(files.TFTP)}
+	file, arch := c.first(files.TFTP)
+	say := choice{file: file, prefix: files.PathPrefix[arch]}
+	if arch == plan.ArchPetitboot {
+		say.config = files.ConfigFile
+	}
+	return say
 }
 
 // String is what people read in events; empty: nothing to load.

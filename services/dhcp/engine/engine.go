@@ -153,6 +153,9 @@ func (e *Engine) discovered(q *request) {
 func (e *Engine) offer(q *request, addr netip.Addr) {
 	file := e.write(q, packet.Offer, addr, 0)
 	e.tell(q, timeline.DHCPOffer, addr, file)
+	if r := q.reservation; file == "" && q.client.boots && r != nil && r.Node != "" {
+		e.tell(q, timeline.BootRefused, addr, q.client.lacks(r.Boot))
+	}
 }
 
 // decline puts an address that a client found in use into quarantine.

@@ -36,7 +36,7 @@ func bootFiles() *plan.BootFiles {
 		HTTP: map[uint16]string{
 			plan.ArchHTTP64: "http://192.168.67.2:8080/boot/snponly.efi", plan.ArchHTTPArm64: "http://192.168.67.2:8080/boot/snponly-arm64.efi",
 		},
-		ConfigFile: "pxelinux.cfg/01-52-54-00-60-72-67", PathPrefix: "http://192.168.67.2:8080/",
+		ConfigFile: "pxelinux.cfg/01-52-54-00-60-72-67", PathPrefix: map[uint16]string{plan.ArchPetitboot: "http://192.168.67.2:8080/"},
 	}
 }
 
