@@ -71,6 +71,8 @@ func TestGolden(t *testing.T) {
 		{"dispatch.grub", GRUBDispatch()},
 		{"install.pxelinux", PXELINUX(master(t), Options{Token: "SECRET"})},
 		{"disk.pxelinux", PXELINUX(master(t), Options{Disk: true})},
+		{"install-tftp.pxelinux", PXELINUX(master(t), Options{Token: "SECRET", TFTP: true})},
+		{"none.pxelinux", PXELINUXNone()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
@@ -128,6 +130,37 @@ func TestGRUBSyntax(t *testing.T) {
 		cmd.Stdin = bytes.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s\n%s", name, err, out, text)
+		}
+	}
+}
+
+func TestSerial(t *testing.T) {
+	tests := []struct {
+		args []string
+		want *serial
+	}{
+		{nil, nil},
+		{[]string{"console=tty0"}, nil},
+		{[]string{"console=ttyS0"}, &serial{0, 9600}},
+		{[]string{"console=ttyS1,115200n8"}, &serial{1, 115200}},
+		{[]string{"console=ttyS1,115200n8r"}, &serial{1, 115200}},
+		{[]string{"console=ttyS0,115200 console=tty0"}, &serial{0, 115200}},
+		{[]string{"console=ttyS0", "quiet", "console=ttyS2,57600"}, &serial{2, 57600}},
+		{[]string{"console=ttyS0,fast"}, nil},
+		{[]string{"console=ttyS9,115200"}, nil}, // loaders know four ports
+		{[]string{"console=ttyAMA0,115200"}, nil},
+		{[]string{"xconsole=ttyS0"}, nil},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, serialOf(tt.args)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", tt.args, diff)
+		}
+		n := master(t)
+		n.Boot.Args = tt.args
+		for _, o := range []Options{{}, {Disk: true}} {
+			if text := PXELINUX(n, o); bytes.HasPrefix(text, []byte("SERIAL ")) != (tt.want != nil) {
+				t.Errorf("%q: PXELINUX wants SERIAL in its first line:\n%s", tt.args, text)
+			}
 		}
 	}
 }

@@ -25,6 +25,9 @@ type Options struct {
 	Token string
 	// Disk starts the node from its disk and installs nothing.
 	Disk bool
+	// TFTP says that the file is read by TFTP. A PXELINUX that does so may be
+	// the build that knows no HTTP, and finds paths in place of URLs.
+	TFTP bool
 }
 
 // IPXE is the iPXE script of n, which must have a Boot. On failure it tries
@@ -45,6 +48,10 @@ func GRUB(n *plan.Node, o Options) []byte { return render("grub", n, o) }
 // Petitboot reads it too.
 func PXELINUX(n *plan.Node, o Options) []byte { return render("pxelinux", n, o) }
 
+// PXELINUXNone is a PXELINUX configuration for a machine that is no node: it
+// says so and goes on with the next boot device.
+func PXELINUXNone() []byte { return execute("none.pxelinux", nil) }
+
 // IPXEDispatch is an iPXE script for any machine: it goes on with the script of its own MAC.
 func IPXEDispatch(baseURL string) []byte {
 	return execute("dispatch.ipxe", struct{ BaseURL string }{baseURL})
@@ -59,13 +66,20 @@ type view struct {
 	Node        *plan.Node
 	Args        []string // with the token
 	DiskLoaders []string // on the EFI system partition
+	Serial      *serial  // nil: none
+	From        string   // what stands before the paths of kernel and initramfs
 }
 
 func render(kind string, n *plan.Node, o Options) []byte {
+	v := view{Boot: n.Boot, Node: n, Serial: serialOf(n.Boot.Args), From: n.Boot.BaseURL}
 	if o.Disk {
-		return execute("disk."+kind, view{Boot: n.Boot, Node: n, DiskLoaders: diskLoaders[n.Arch]})
+		v.DiskLoaders = diskLoaders[n.Arch]
+		return execute("disk."+kind, v)
 	}
-	return execute("install."+kind, view{Boot: n.Boot, Node: n, Args: withToken(n.Boot, o.Token)})
+	if v.Args = withToken(n.Boot, o.Token); o.TFTP {
+		v.From = ""
+	}
+	return execute("install."+kind, v)
 }
 
 func execute(name string, data any) []byte {

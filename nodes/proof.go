@@ -31,6 +31,16 @@ func (r *Registry) fresh(mac plan.MAC) bool {
 	return ok && r.now().Sub(p.at) < proofHolds
 }
 
+// Holder is the node whose MAC DHCP gave addr to within the last 15 minutes, or nil.
+func (r *Registry) Holder(p *plan.Plan, addr netip.Addr) *plan.Node {
+	r.proofsMu.Lock()
+	defer r.proofsMu.Unlock()
+	if mac, ok := r.holders[addr.Unmap()]; ok && r.fresh(mac) {
+		return p.NodeByMAC(mac)
+	}
+	return nil
+}
+
 // Proven reports whether DHCP gave addr to a MAC of n within the last 15 minutes.
 func (r *Registry) Proven(n *plan.Node, addr netip.Addr) bool {
 	r.proofsMu.Lock()

@@ -21,12 +21,25 @@ const bootFolder = "/boot/"
 // serveBoot sends a boot file or a boot loader. It reports false when the path
 // means neither, or the user has a file of that name and it is not a node's.
 func (x *exchange) serveBoot() bool {
-	if f, ok := x.state.boot.Resolve(x.path); ok && (f.Node != nil || !x.hasOwn()) {
+	switch f, ok := x.state.boot.Resolve(x.path, x.host.Nodes.Holder(x.state.plan, x.addr)); {
+	case ok && (!f.Shared || !x.hasOwn()):
 		x.serveScript(f)
+		return true
+	case f.Refused != "" && !x.hasOwn():
+		x.refuseBoot(f)
+		x.count.misses.Add(1)
+		x.text(nethttp.StatusNotFound, f.Refused+"\n")
 		return true
 	}
 	name, ok := strings.CutPrefix(x.path, bootFolder)
 	return ok && !strings.Contains(name, "/") && x.serveLoader(plan.Loader(name))
+}
+
+// refuseBoot tells of a machine of the networks that boots nothing.
+func (x *exchange) refuseBoot(f boot.File) {
+	if f.Refused != "" && x.r.Method != nethttp.MethodHead && x.state.machine(x.addr) {
+		x.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, MAC: f.MAC, Addr: x.addr, File: printable(x.path), Detail: f.Refused})
+	}
 }
 
 // serveScript renders what a node is to boot, as of now. Looking at it (HEAD)
@@ -44,6 +57,7 @@ func (x *exchange) serveScript(f boot.File) {
 		x.w.WriteHeader(nethttp.StatusOK)
 		return
 	}
+	x.refuseBoot(f)
 	var o boot.Options
 	if f.Node != nil {
 		say := x.host.Nodes.Answer(x.state.plan, f.Node, x.addr)

@@ -2,11 +2,8 @@ package tftp
 
 import (
 	"net/netip"
-	"os"
 	"path"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"helperd/boot"
 	"helperd/nodes"
@@ -19,28 +16,27 @@ func (s *Service) render(st *state, f boot.File, addr netip.Addr) content {
 	if f.Node != nil {
 		say = s.host.Nodes.Answer(st.plan, f.Node, addr)
 	}
-	return memory(f.Render(boot.Options{Token: say.Token, Disk: say.Disk}))
+	return memory(f.Render(boot.Options{Token: say.Token, Disk: say.Disk, TFTP: true}))
 }
 
-// openLoader opens a boot loader of this machine's packages, which are looked
-// for at every request: one that is installed later is served at once. It gives
-// nil when path names no loader.
+// openLoader opens a boot loader of this machine's packages, or a module of
+// one. They are looked for at every request: one that is installed later is
+// served at once. It gives nil when path names no loader.
 func (s *Service) openLoader(st *state, name string) (content, error) {
+	if file := boot.FindModule(name); file != "" {
+		return s.openFile(file)
+	}
 	l := plan.Loader(path.Base(name))
 	if !st.loaders[l] {
 		return nil, nil
 	}
 	found := boot.FindLoaders()
 	if file := found[l]; file != "" {
-		h, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
-		if err != nil {
-			return nil, unavailable(err, file)
-		}
-		return s.contentOf(h, file)
+		return s.openFile(file)
 	}
 	for _, p := range boot.Missing(found) {
 		if p.Loader == l {
-			return nil, &miss{&wireError{codeNotFound, p.String()}, p.String()}
+			return nil, &miss{wire: &wireError{codeNotFound, p.String()}, detail: p.String()}
 		}
 	}
 	return nil, nil

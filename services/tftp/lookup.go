@@ -13,6 +13,7 @@ import (
 
 	"helperd/internal/files"
 	"helperd/plan"
+	"helperd/timeline"
 )
 
 // miss says why a file is not sent: to the client, and to the people who look
@@ -20,22 +21,31 @@ import (
 type miss struct {
 	wire   *wireError
 	detail string
+	mac    plan.MAC // that asks and boots nothing; zero: the file alone is missing
 }
 
 func (m *miss) Error() string { return m.detail }
 
+// kind of the event that tells of m.
+func (m *miss) kind() timeline.Kind {
+	if m.mac.IsZero() {
+		return timeline.TFTPMiss
+	}
+	return timeline.BootRefused
+}
+
 // open finds what the client at addr gets for path: a declared file, a boot
 // file of a node, a file of the user's own, a boot loader.
 func (s *Service) open(st *state, path string, addr netip.Addr) (content, error) {
-	if f, ok := st.files[path]; ok {
+	if f, ok := st.declared(path); ok {
 		return s.openDeclared(f)
 	}
-	script, isScript := st.boot.Resolve(path)
-	if isScript && script.Node != nil {
+	script, isScript := st.boot.Resolve(path, s.host.Nodes.Holder(st.plan, addr))
+	if isScript && !script.Shared {
 		return s.render(st, script, addr), nil
 	}
 	// The user's own come before what is for any machine.
-	var own error = &miss{errNotFound, "there is no such file"}
+	var own error = &miss{wire: errNotFound, detail: "there is no such file"}
 	if root := st.plan.TFTP.Root; root != "" {
 		c, err := s.openOwn(root, path)
 		if err == nil {
@@ -44,7 +54,13 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 		own = err
 	}
 	if isScript {
+		if script.Refused != "" {
+			s.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, Addr: addr, File: printable(path), Detail: script.Refused})
+		}
 		return s.render(st, script, addr), nil
+	}
+	if script.Refused != "" {
+		return nil, &miss{wire: &wireError{codeNotFound, script.Refused}, detail: script.Refused, mac: script.MAC}
 	}
 	if c, err := s.openLoader(st, path); c != nil || err != nil {
 		return c, err
@@ -52,12 +68,27 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 	return nil, own
 }
 
+// declared finds a kernel or initramfs. PXELINUX asks for it below the folder
+// that it was loaded from itself, so any folder may stand before its name.
+func (st *state) declared(path string) (plan.File, bool) {
+	if i := strings.LastIndex(path, "/artifacts/"); i > 0 {
+		path = path[i:]
+	}
+	f, ok := st.files[path]
+	return f, ok
+}
+
 // openDeclared opens a kernel or initramfs.
 func (s *Service) openDeclared(f plan.File) (content, error) {
 	name, err := s.host.Artifacts.Path(&f)
 	if err != nil {
-		return nil, &miss{errNotFound, err.Error()}
+		return nil, &miss{wire: errNotFound, detail: err.Error()}
 	}
+	return s.openFile(name)
+}
+
+// openFile opens a file of this machine by its path.
+func (s *Service) openFile(name string) (content, error) {
 	h, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
 		return nil, unavailable(err, name)
@@ -70,7 +101,7 @@ func (s *Service) openDeclared(f plan.File) (content, error) {
 func (s *Service) openOwn(root, path string) (content, error) {
 	name := strings.TrimPrefix(path, "/")
 	if name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
-		return nil, &miss{errNotFound, "there is no such file"}
+		return nil, &miss{wire: errNotFound, detail: "there is no such file"}
 	}
 	dir, err := os.OpenRoot(root)
 	if err != nil {
@@ -97,7 +128,7 @@ func (s *Service) contentOf(h *os.File, name string) (content, error) {
 		return nil, unavailable(err, name)
 	}
 	if !st.Mode().IsRegular() {
-		return nil, &miss{errNotFound, name + " is not a file"}
+		return nil, &miss{wire: errNotFound, detail: name + " is not a file"}
 	}
 	b, ok, err := s.cache.get(h, st)
 	if err != nil {
@@ -114,19 +145,19 @@ func (s *Service) contentOf(h *os.File, name string) (content, error) {
 func unavailable(err error, name string) *miss {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		return &miss{errNotFound, name + " does not exist on the helper; put it there"}
+		return &miss{wire: errNotFound, detail: name + " does not exist on the helper; put it there"}
 	case errors.Is(err, fs.ErrPermission):
-		return &miss{errAccess, fmt.Sprintf("%s: %v; make it readable for the user that helperd runs as", name, files.Cause(err))}
+		return &miss{wire: errAccess, detail: fmt.Sprintf("%s: %v; make it readable for the user that helperd runs as", name, files.Cause(err))}
 	}
 	// Links that lead out of the folder end here, as do broken disks.
-	return &miss{errAccess, fmt.Sprintf("%s: %v", name, files.Cause(err))}
+	return &miss{wire: errAccess, detail: fmt.Sprintf("%s: %v", name, files.Cause(err))}
 }
 
 // probes are files that firmware and boot loaders ask for and do without; a
 // miss is no news. Shim asks for revocations and certificates, GRUB for its
-// module lists, PXELINUX for a file by UUID before the one by MAC and for ever
-// shorter addresses after it.
+// module lists, PXELINUX and GRUB for a file by UUID before the one by MAC, whose
+// miss is told, and for the address and ever shorter parts of it afterwards.
 var probes = regexp.MustCompile(`(?i)(^|/)(revocations[^/]*\.efi|shim_certificate[^/]*\.efi|[^/]*\.lst|` +
-	`pxelinux\.cfg/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{1,7}))$`)
+	`(pxelinux\.cfg/|grub\.cfg-)([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{1,8}))$`)
 
 func isProbe(path string) bool { return path == checkPath || probes.MatchString(path) }

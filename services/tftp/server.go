@@ -151,12 +151,12 @@ func (s *Service) serve(j *job, local netip.Addr) {
 
 // missed tells the client, and the people, that there is no such file for it.
 func (s *Service) missed(out *sender, client netip.Addr, path string, err error) {
-	m := &miss{errAccess, err.Error()}
+	m := &miss{wire: errAccess, detail: err.Error()}
 	_ = errors.As(err, &m) // any other error is told as an access violation
 	_ = out.packet(m.wire.packet())
 	if isProbe(path) {
 		return
 	}
 	s.count.misses.Add(1)
-	s.host.Events.Emit(timeline.Event{Kind: timeline.TFTPMiss, Addr: client, File: path, Detail: m.detail})
+	s.host.Events.Emit(timeline.Event{Kind: m.kind(), MAC: m.mac, Addr: client, File: path, Detail: m.detail})
 }
