@@ -73,6 +73,7 @@ func TestGolden(t *testing.T) {
 		{"disk.pxelinux", PXELINUX(master(t), Options{Disk: true})},
 		{"install-tftp.pxelinux", PXELINUX(master(t), Options{Token: "SECRET", TFTP: true})},
 		{"none.pxelinux", PXELINUXNone()},
+		{"s390x.parm", Parm(zNode(t), Options{Token: "SECRET"}, CardColumns)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {

@@ -167,6 +167,19 @@ func TestScriptURL(t *testing.T) {
 	}
 }
 
+func TestIsProbe(t *testing.T) {
+	for path, want := range map[string]bool{
+		"revocations_sku.efi": true, "/boot/shim_certificate_0.efi": true, "/grub/x86_64-efi/command.lst": true, "boot/autoexec.ipxe": true,
+		"pxelinux.cfg/b8945908-d6a6-41a9-611d-74a6ab80b83d": true, "pxelinux.cfg/C0A8430B": true, "/grub/grub.cfg-C0A8": true,
+		"pxelinux.cfg/01-52-54-00-e7-9d-67": false, "pxelinux.cfg/default": false, "grub.cfg": false, "boot/52-54-00-e7-9d-67.ipxe": false,
+		"artifacts/rhcos/kernel": false, "snponly.efi": false,
+	} {
+		if IsProbe(path) != want {
+			t.Errorf("%s: %t, want %t", path, !want, want)
+		}
+	}
+}
+
 func TestNothingToBoot(t *testing.T) {
 	if f, ok := Files(&plan.Plan{}).Resolve("grub.cfg", nil); ok {
 		t.Errorf("a plan without nodes has %v", f)

@@ -223,7 +223,7 @@ func TestArchitectureWithoutLoader(t *testing.T) {
 	if len(p.Unserved) > 0 {
 		t.Errorf("unserved: %v", p.Unserved)
 	}
-	if want := "m0.ocp4.example.com starts with its parameter file: helperd boot render m0 --s390x"; !strings.Contains(p.String(), want) {
+	if want := "m0.ocp4.example.com starts with its parameter file: helperd boot render m0.ocp4.example.com --s390x"; !strings.Contains(p.String(), want) {
 		t.Errorf("the plan does not say how to start it; want %q in\n%s", want, p)
 	}
 }

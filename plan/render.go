@@ -173,7 +173,7 @@ func (p *Plan) bootLines() []string {
 		if n.Boot != nil {
 			w.line("%s boots %s %s %s", n.FQDN, n.Boot.Kernel, n.Boot.Initramfs, strings.Join(n.Boot.Args, " "))
 			if firmwares[n.Arch] == nil {
-				w.line("%s starts with its parameter file: helperd boot render %s --%s", n.FQDN, n.Name, n.Arch)
+				w.line("%s starts with its parameter file: helperd boot render %s --%s", n.FQDN, n.FQDN, n.Arch)
 			}
 		}
 	}

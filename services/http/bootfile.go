@@ -26,18 +26,31 @@ func (x *exchange) serveBoot() bool {
 		x.serveScript(f)
 		return true
 	case f.Refused != "" && !x.hasOwn():
-		x.refuseBoot(f)
-		x.count.misses.Add(1)
-		x.text(nethttp.StatusNotFound, f.Refused+"\n")
+		if x.inNetworks() {
+			x.refuseBoot(f)
+			x.count.misses.Add(1)
+			x.text(nethttp.StatusNotFound, f.Refused+"\n")
+		}
 		return true
 	}
 	name, ok := strings.CutPrefix(x.path, bootFolder)
 	return ok && !strings.Contains(name, "/") && x.serveLoader(plan.Loader(name))
 }
 
-// refuseBoot tells of a machine of the networks that boots nothing.
+// inNetworks reports whether the machine networks have the client. Others are
+// refused, and learn nothing of which MACs there are.
+func (x *exchange) inNetworks() bool {
+	if x.state.machine(x.addr) {
+		return true
+	}
+	x.count.refused.Add(1)
+	x.text(nethttp.StatusForbidden, x.addr.String()+" is in none of the machine networks; add its network to `networks:`\n")
+	return false
+}
+
+// refuseBoot tells of a machine that boots nothing. Looking at it (HEAD) is no news.
 func (x *exchange) refuseBoot(f boot.File) {
-	if f.Refused != "" && x.r.Method != nethttp.MethodHead && x.state.machine(x.addr) {
+	if f.Refused != "" && x.r.Method != nethttp.MethodHead {
 		x.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, MAC: f.MAC, Addr: x.addr, File: printable(x.path), Detail: f.Refused})
 	}
 }
@@ -45,9 +58,7 @@ func (x *exchange) refuseBoot(f boot.File) {
 // serveScript renders what a node is to boot, as of now. Looking at it (HEAD)
 // decides nothing.
 func (x *exchange) serveScript(f boot.File) {
-	if !x.state.machine(x.addr) {
-		x.count.refused.Add(1)
-		x.text(nethttp.StatusForbidden, x.addr.String()+" is in none of the machine networks; add its network to `networks:`\n")
+	if !x.inNetworks() {
 		return
 	}
 	h := x.w.Header()

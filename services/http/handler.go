@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"helperd/boot"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -141,9 +142,10 @@ func (x *exchange) text(status int, body string) {
 	}
 }
 
-// missed answers 404. That a node asked for it is an event.
+// missed answers 404. That a node asked for it is an event, unless its loader
+// does without.
 func (x *exchange) missed(why string) {
-	if x.node != nil {
+	if x.node != nil && !boot.IsProbe(x.path) {
 		x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPMiss, Addr: x.addr, File: printable(x.path), Detail: why})
 	}
 	x.count.misses.Add(1)

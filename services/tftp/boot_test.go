@@ -58,6 +58,82 @@ func TestBootFiles(t *testing.T) {
 	}
 }
 
+// Loaders ask by UUID, which the file does not know: it means the machine that
+// DHCP gave the asking address to, and nobody else.
+func TestBootFileByUUID(t *testing.T) {
+	const uuid = "pxelinux.cfg/b8945908-d6a6-41a9-611d-74a6ab80b83d"
+	g := newRig(t, bootPlan)
+	n := g.plan.Nodes[0]
+	w := g.dial(t)
+	w.ask(opRead, uuid, "octet")
+	w.refusal(codeNotFound)
+	g.host.Nodes.Acked(n.MACs[0], n.IP)
+	for _, file := range []string{uuid, "pxelinux.cfg/default", "/EFI/redhat/grub.cfg", "grub.cfg-B8945908-D6A6-41A9-611D-74A6AB80B83D"} {
+		if text := string(g.get(t, file)); !strings.Contains(text, "worker.ign?token=") {
+			t.Errorf("%s, with proof: %s", file, text)
+		}
+	}
+	// PXELINUX that reads its configuration by TFTP may know nothing else.
+	if text := string(g.get(t, uuid)); !strings.Contains(text, "KERNEL /artifacts/rhcos/kernel\n") {
+		t.Errorf("paths, not URLs, are wanted: %s", text)
+	}
+	g.write(t, "EFI/redhat/grub.cfg", []byte("my menu"))
+	if text := string(g.get(t, "EFI/redhat/grub.cfg")); text != "my menu" {
+		t.Errorf("got %q, want the user's own", text)
+	}
+	w = g.dialFrom(t, "127.0.0.9")
+	w.ask(opRead, uuid, "octet")
+	w.refusal(codeNotFound)
+	for _, e := range g.events.Since(0) {
+		if e.Kind == timeline.TFTPMiss || e.Kind == timeline.BootRefused {
+			t.Errorf("a probe is no news: %+v", e)
+		}
+	}
+}
+
+// A machine that is in no node is told so on its console, and the people by an event.
+func TestBootRefused(t *testing.T) {
+	g := newRig(t, bootPlan)
+	for _, file := range []string{"pxelinux.cfg/01-52-54-00-00-00-99", "/grub/grub.cfg-01-52-54-00-00-00-99", "boot/52-54-00-00-00-99.ipxe"} {
+		w := g.dialFrom(t, "127.0.0.9")
+		w.ask(opRead, file, "octet")
+		if text := w.refusal(codeNotFound); !strings.Contains(text, "no node has MAC 52:54:00:00:00:99") {
+			t.Errorf("%s: the console shows %q", file, text)
+		}
+		if e := g.seen(t, timeline.BootRefused, "/"+strings.TrimPrefix(file, "/")); e.MAC.String() != "52:54:00:00:00:99" || e.Detail == "" {
+			t.Errorf("event %+v", e)
+		}
+	}
+	if text := string(g.get(t, "pxelinux.cfg/default")); !strings.Contains(text, "LOCALBOOT -1") {
+		t.Errorf("default is %s", text)
+	}
+	g.seen(t, timeline.BootRefused, "/pxelinux.cfg/default")
+	// The user may boot other machines by files of their own.
+	g.write(t, "pxelinux.cfg/01-52-54-00-00-00-99", []byte("my own"))
+	if text := string(g.get(t, "pxelinux.cfg/01-52-54-00-00-00-99")); text != "my own" {
+		t.Errorf("got %q, want the user's own", text)
+	}
+}
+
+// PXELINUX asks below the folder that it was loaded from.
+func TestArtifactBelowAnyFolder(t *testing.T) {
+	var want []byte
+	g := newRig(t, func(p *plan.Plan) {
+		bootPlan(p)
+		want = []byte("a kernel")
+		file := filepath.Join(t.TempDir(), "kernel")
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p.TFTP.Files = []plan.File{{Path: "/artifacts/rhcos/kernel", File: file}}
+	})
+	for _, name := range []string{"artifacts/rhcos/kernel", "/artifacts/rhcos/kernel", "pxelinux//artifacts/rhcos/kernel", "a/b/artifacts/rhcos/kernel"} {
+		if got := g.get(t, name); string(got) != string(want) {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
 // A person who looks at a boot file decides nothing.
 func TestBootFileForStranger(t *testing.T) {
 	g := newRig(t, bootPlan)

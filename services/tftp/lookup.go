@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"helperd/boot"
 	"helperd/internal/files"
 	"helperd/plan"
 	"helperd/timeline"
@@ -153,11 +153,4 @@ func unavailable(err error, name string) *miss {
 	return &miss{wire: errAccess, detail: fmt.Sprintf("%s: %v", name, files.Cause(err))}
 }
 
-// probes are files that firmware and boot loaders ask for and do without; a
-// miss is no news. Shim asks for revocations and certificates, GRUB for its
-// module lists, PXELINUX and GRUB for a file by UUID before the one by MAC, whose
-// miss is told, and for the address and ever shorter parts of it afterwards.
-var probes = regexp.MustCompile(`(?i)(^|/)(revocations[^/]*\.efi|shim_certificate[^/]*\.efi|[^/]*\.lst|` +
-	`(pxelinux\.cfg/|grub\.cfg-)([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{1,8}))$`)
-
-func isProbe(path string) bool { return path == checkPath || probes.MatchString(path) }
+func isProbe(path string) bool { return path == checkPath || boot.IsProbe(path) }
