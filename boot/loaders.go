@@ -91,7 +91,7 @@ var loaders = []known{
 			"usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed", "usr/lib/efi/grub2/*/EFI/*/grubaa64.efi",
 			"boot/efi/EFI/*/grubaa64.efi",
 		},
-		"grub-efi-arm64-signed", "grub2-efi-aa64",
+		"grub-efi-arm64-signed:arm64", "grub2-efi-aa64",
 	},
 	{
 		plan.ShimAA64, "shim for arm64 UEFI",
@@ -99,7 +99,7 @@ var loaders = []known{
 			"usr/lib/shim/shimaa64.efi.signed", "usr/lib/efi/shim/*/EFI/*/shimaa64.efi",
 			"usr/share/shim/*/aa64/shimaa64.efi", "boot/efi/EFI/*/shimaa64.efi",
 		},
-		"shim-signed", "shim-aa64",
+		"shim-signed:arm64", "shim-aa64",
 	},
 	{
 		plan.GRUBPPC64, "GRUB for POWER, which grub-mknetdir makes",
@@ -107,7 +107,7 @@ var loaders = []known{
 			"boot/grub/powerpc-ieee1275/core.elf", "boot/grub2/powerpc-ieee1275/core.elf",
 			"srv/tftp/boot/grub/powerpc-ieee1275/core.elf", "var/lib/tftpboot/boot/grub2/powerpc-ieee1275/core.elf",
 		},
-		"grub-ieee1275-bin", "grub2-ppc64le-modules",
+		"grub-ieee1275-bin:ppc64el", "grub2-ppc64le-modules",
 	},
 }
 

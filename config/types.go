@@ -135,7 +135,7 @@ type Cluster struct {
 	Artifacts string `yaml:"artifacts"`
 	// InstallDisk is the device that the system is installed to.
 	InstallDisk string `yaml:"install_disk"`
-	// KernelArgs are added to the kernel command line of every node.
+	// KernelArgs are added to the kernel command line of every node. Boot loaders use the serial console among them too.
 	KernelArgs []string `yaml:"kernel_args"`
 	// Ignition is the folder with bootstrap.ign, master.ign and worker.ign, and arbiter.ign where there are arbiters.
 	Ignition string `yaml:"ignition"`

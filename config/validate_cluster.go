@@ -154,23 +154,6 @@ func (v *validator) hostName(p, who, fqdn string) {
 	}
 }
 
-// commandLine checks what becomes kernel arguments.
-func (v *validator) commandLine(p, who string, n Node) {
-	v.kernelArgs(p+".kernel_args", who, n.KernelArgs)
-	if v.c.Written(p + ".install_disk") {
-		v.disk(p+".install_disk", who, n.InstallDisk)
-	}
-	if bad := printable(n.NIC); bad != "" || strings.Contains(n.NIC, ":") {
-		v.errorf(p+".nic", "%s: %q is no name of an interface; write such as enp1s0", who, clip(n.NIC))
-	}
-	if n.Bond != "" && (printable(n.Bond) != "" || !strings.Contains(n.Bond, ":")) {
-		v.errorf(p+".bond", "%s: bond %q; write NAME:INTERFACES:OPTIONS, such as bond0:em1,em2:mode=active-backup", who, clip(n.Bond))
-	}
-	if n.VLAN != "" && (printable(n.VLAN) != "" || strings.Count(n.VLAN, ":") != 1) {
-		v.errorf(p+".vlan", "%s: vlan %q; write NAME:INTERFACE, such as bond0.100:bond0", who, clip(n.VLAN))
-	}
-}
-
 // exampleAddress is an address that a machine could have.
 func (v *validator) exampleAddress() string {
 	for _, n := range v.c.Networks {

@@ -49,8 +49,9 @@ func absent(m boot.Problem, have map[plan.Loader]string) Finding {
 		Level: Problem, Check: "loader", Where: string(m.Loader), What: m.What + " is not on this machine", Why: "machines with that firmware cannot boot from here",
 		Do: fmt.Sprintf("install package %s (Debian) or %s (Fedora)", m.Debian, m.Fedora),
 	}
+	missing := boot.MissingLoaders(have)
 	for _, l := range plan.Instead(m.Loader) {
-		if have[l] != "" {
+		if !slices.Contains(missing, l) {
 			f.Level, f.Why = Warning, fmt.Sprintf("%s takes its place", l)
 			if l == plan.GRUB64 || l == plan.GRUBAA64 {
 				f.Why += ", and UEFI HTTP Boot has none"
