@@ -13,7 +13,9 @@ type serial struct{ Unit, Speed int }
 var serialArg = regexp.MustCompile(`^console=ttyS([0-3])(?:,(\d{2,6})[noe]?.*)?$`)
 
 // serialOf is the last serial console among the arguments, which is the one
-// that becomes /dev/console, or nil. Machines without a screen show the loader there.
+// that becomes /dev/console, or nil. Machines without a screen show the loader
+// there. GRUB uses it on BIOS alone: on UEFI and POWER it writes to the firmware's
+// console, which is on that port already, and every letter would come twice.
 func serialOf(args []string) *serial {
 	var found *serial
 	for _, a := range args {
