@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -17,13 +18,15 @@ func (b *builder) boot() {
 		cc := &b.c.Clusters[i]
 		b.unproven(fmt.Sprintf("clusters[%d]", i), cl, cc)
 		a := b.artifact(cc.Artifacts)
-		if a == nil || a.Stream != (config.Source{}) {
+		if a == nil {
 			continue
 		}
 		b.kernelArgs(fmt.Sprintf("clusters[%d].kernel_args", i), cc.KernelArgs)
 		for j, n := range cl.Nodes {
 			at := fmt.Sprintf("clusters[%d].nodes[%d]", i, j)
-			n.Boot = b.bootOf(n, cc, &cc.Nodes[j], a)
+			if set := b.boots(a.Name, n.Arch); set != nil {
+				n.Boot = b.bootOf(n, cc, &cc.Nodes[j], set)
+			}
 			b.kernelArgs(at+".kernel_args", cc.Nodes[j].KernelArgs)
 		}
 	}
@@ -73,21 +76,18 @@ func (b *builder) unproven(at string, cl *Cluster, cc *config.Cluster) {
 	}
 }
 
-func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, a *config.Artifact) *Boot {
+func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, set *Set) *Boot {
 	bt := &Boot{
-		Artifact:  a.Name,
-		Kernel:    artifactPath(a, "kernel"),
-		Initramfs: artifactPath(a, "initramfs"),
-		Image:     artifactPath(a, "rootfs"),
+		Artifact:  set.Artifact,
+		Kernel:    set.path(PartKernel),
+		Initramfs: set.path(PartInitramfs),
+		Image:     cmp.Or(set.path(PartRootfs), set.path(PartMetal)),
 		BaseURL:   b.baseURL(n),
-	}
-	if a.Metal != (config.Source{}) {
-		bt.Image = artifactPath(a, "metal")
 	}
 	if cc.Ignition != "" {
 		bt.Ignition = bt.BaseURL + ignitionPath(n.Cluster, n.Role)
 	}
-	bt.Args = installerArgs(bt, cn.InstallDisk, a)
+	bt.Args = installerArgs(bt, cn.InstallDisk, set)
 	bt.Args = append(bt.Args, b.networkArgs(n, cn)...)
 	bt.Args = append(bt.Args, cc.KernelArgs...)
 	bt.Args = append(bt.Args, cn.KernelArgs...)
@@ -96,8 +96,8 @@ func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, a *config
 
 // installerArgs tell the installer of 4.6 and later, or with a metal image that
 // of 4.5 and earlier, what to do.
-func installerArgs(bt *Boot, disk string, a *config.Artifact) []string {
-	if a.Metal != (config.Source{}) {
+func installerArgs(bt *Boot, disk string, set *Set) []string {
+	if set.File(PartRootfs) == nil {
 		ignition := bt.Ignition
 		if ignition == "" {
 			ignition = "skip" // the word for none

@@ -13,6 +13,7 @@ import (
 func Compile(c *config.Config, f Facts) (*Plan, config.Diagnostics) {
 	b := &builder{c: c, facts: f, p: &Plan{}}
 	b.topology()
+	b.artifacts()
 	b.boot()
 	b.dns()
 	b.dhcp()

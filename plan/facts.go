@@ -7,4 +7,11 @@ type Facts struct {
 	// MissingLoaders are the loaders that this machine does not have, so that
 	// the plan offers the next best. Nil: assume that all are there.
 	MissingLoaders []Loader
+	// Streams are the stream JSONs by where the file says that they are.
+	Streams map[Origin]StreamFact
+	// Present has the checksums (SHA-256, hex) of the fetched files that are on this machine.
+	Present map[string]bool
+	// Kept are versions of artifacts that earlier plans booted and that are still
+	// whole on this machine, the latest first.
+	Kept []*Set
 }

@@ -28,11 +28,10 @@ func (b *builder) http() {
 	h.Root, h.Listing = b.c.HTTP.Root, b.c.HTTP.Listing
 	for i := range b.c.Artifacts {
 		a := &b.c.Artifacts[i]
-		h.Files = append(h.Files, bootImages(a)...)
-		h.Files = append(h.Files, image(a, "rootfs", a.Rootfs)...)
-		h.Files = append(h.Files, image(a, "metal", a.Metal)...)
-		h.Files = append(h.Files, vendorFiles(a)...)
+		h.Files = append(h.Files, b.filesOf(a.Name)...)
+		h.Files = append(h.Files, b.vendorFiles(a)...)
 	}
+	h.Files = append(h.Files, b.keptFiles()...)
 	h.Machines = b.machines()
 	for i, cl := range b.p.Clusters {
 		h.Ignition = append(h.Ignition, ignition(cl, &b.c.Clusters[i])...)
@@ -65,9 +64,10 @@ func (b *builder) tftp() {
 	}
 	for i := range b.c.Artifacts {
 		a := &b.c.Artifacts[i]
-		t.Files = append(t.Files, bootImages(a)...)
-		t.Files = append(t.Files, vendorFiles(a)...)
+		t.Files = append(t.Files, bootImages(b.filesOf(a.Name))...)
+		t.Files = append(t.Files, b.vendorFiles(a)...)
 	}
+	t.Files = append(t.Files, bootImages(b.keptFiles())...)
 	t.MTU = b.mtu()
 }
 
@@ -83,19 +83,6 @@ func (b *builder) mtu() int {
 		return 0
 	}
 	return least
-}
-
-// bootImages are what a boot loader loads.
-func bootImages(a *config.Artifact) []File {
-	return append(image(a, "kernel", a.Kernel), image(a, "initramfs", a.Initramfs)...)
-}
-
-// image is one file of an artifact, or none if it is not written.
-func image(a *config.Artifact, name string, s config.Source) []File {
-	if s == (config.Source{}) {
-		return nil
-	}
-	return []File{{artifactPath(a, name), s.File, s.URL, s.SHA256}}
 }
 
 // machines are the networks, and the addresses of the helper and of balancers

@@ -24,14 +24,6 @@ type HTTP struct {
 	Machines []netip.Prefix
 }
 
-// File is a file under a name of ours.
-type File struct {
-	Path   string // URL path, such as /artifacts/rhcos/kernel
-	File   string // path on this machine; empty: only URL is known
-	URL    string
-	SHA256 string
-}
-
 // Ignition is one role's ignition file of one cluster.
 type Ignition struct {
 	Path    string // URL path, such as /ignition/ocp4.example.com/master.ign

@@ -133,18 +133,24 @@ func vendorFolder(a *config.Artifact) string {
 
 // vendorFiles are the loaders that an artifact brings. Shim loads GRUB from
 // its own folder, so both stand side by side.
-func vendorFiles(a *config.Artifact) []File {
+func (b *builder) vendorFiles(a *config.Artifact) []File {
 	folder := vendorFolder(a)
 	if folder == "" {
 		return nil
 	}
+	arches := []string{a.Arch}
+	if a.Stream != (Origin{}) {
+		arches = b.archesOf(a)
+	}
 	names := map[string][]Loader{
 		"x86_64":  {Shim64, GRUB64},
 		"aarch64": {ShimAA64, GRUBAA64},
-	}[a.Arch]
+	}
 	var out []File
-	for _, l := range names {
-		out = append(out, File{Path: path.Join(artifactPath(a, "loader"), string(l)), File: filepath.Join(folder, string(l))})
+	for _, arch := range arches {
+		for _, l := range names[arch] {
+			out = append(out, File{Path: path.Join(artifactPath(a, "loader"), string(l)), File: filepath.Join(folder, string(l))})
+		}
 	}
 	return out
 }

@@ -28,6 +28,14 @@ type Plan struct {
 	Nodes    []*Node // of all clusters, in the order of the file
 	Hosts    []Host
 
+	// Artifacts are what nodes boot, one for each artifact and architecture.
+	Artifacts []Artifact
+	// Kept are versions of artifacts that no node is told to boot any more, and
+	// that nodes in the middle of an installation may still need.
+	Kept []*Set
+	// Streams are where stream JSONs are to be read.
+	Streams []StreamSource
+
 	DNS   DNS
 	DHCP  DHCP
 	TFTP  TFTP

@@ -207,10 +207,12 @@ func withListing(root string, listing bool) string {
 }
 
 func (f File) String() string {
-	if f.File == "" {
-		return fmt.Sprintf("file %s from %s", f.Path, f.URL)
+	ws := words{fmt.Sprintf("file %s from %s", f.Path, f.From())}
+	ws.add("sha256", f.SHA256[:min(len(f.SHA256), 12)])
+	if f.OnDemand {
+		ws = append(ws, "on demand")
 	}
-	return fmt.Sprintf("file %s from %s", f.Path, f.File)
+	return ws.String()
 }
 
 func (i *Ignition) lines(w *writer) {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -69,15 +70,9 @@ func (b *builder) wantsDHCPv6(p netip.Prefix) bool {
 }
 
 func (b *builder) unservedArtifact(a config.Artifact) {
-	if a.Stream != (config.Source{}) {
-		b.later("artifacts", "%s: stream is not read yet; its clusters boot nothing from here: write kernel, initramfs and rootfs", a.Name)
-		return
-	}
-	for _, s := range []config.Source{a.Kernel, a.Initramfs, a.Rootfs, a.Metal} {
-		if s.URL != "" {
-			b.later("artifacts", "%s: url is not fetched yet; download the files and write their paths as file", a.Name)
-			break
-		}
+	if fact := b.facts.Streams[a.Stream]; a.Stream != (Origin{}) && fact.Stream == nil {
+		why := cmp.Or(fact.Problem, "the daemon reads it when it runs")
+		b.later("artifacts", "%s: its stream is not read yet, and until then its clusters boot nothing from here: %s", a.Name, why)
 	}
 	if a.Loader != "" && vendorFolder(&a) == "" {
 		b.later("artifacts", "%s: loader is an ISO, which is not read yet; copy shim and GRUB out of it and write the folder", a.Name)
