@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"services/http": {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/lb":   {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/nfs":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
-	"api":           {"plan", "timeline", "state", "nodes", "services"},
+	"api":           {"artifacts", "plan", "timeline", "state", "nodes", "services"},
 	"daemon":        {"api", "artifacts", "boot", "config", "nodes", "plan", "services", "services/*", "state", "timeline"},
 	"preflight":     {"boot", "config", "plan"},
 	"ghost":         {},

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"helperd/artifacts"
 	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
@@ -54,7 +55,19 @@ func (f *fake) Leases() []Lease {
 	return []Lease{{Kind: "pool", Lease: state.Lease{Address: netip.MustParseAddr("192.168.67.99"), MAC: plan.MAC{1}, Expires: start, State: state.Declined}}}
 }
 
-func (f *fake) Balancer() any              { return map[string]int{"frontends": 4} }
+func (f *fake) Balancer() any { return map[string]int{"frontends": 4} }
+func (f *fake) Artifacts() []artifacts.Row {
+	return []artifacts.Row{{Name: "rhcos", Arch: "x86_64", File: "rootfs", State: artifacts.Downloading, Size: 1000, Done: 430, Rate: 10, Retry: start, SHA256: "ab", Source: "https://example.com/rootfs"}}
+}
+
+func (f *fake) Import(_ context.Context, archive io.Reader) Import {
+	b, err := io.ReadAll(archive)
+	if err != nil {
+		return Import{Error: err.Error()}
+	}
+	return Import{Files: []artifacts.Imported{{Name: string(b), Outcome: artifacts.Taken}}}
+}
+
 func (f *fake) PlanText() string           { return "dns:\n  \"quoted\"\n" }
 func (f *fake) Events() *timeline.Timeline { return f.events }
 func (f *fake) Reload() error              { return f.reload }
@@ -106,6 +119,10 @@ func TestRoundTrip(t *testing.T) {
 	same("nodes", rows, f.Nodes(), err)
 	leases, err := c.Leases(ctx)
 	same("leases", leases, f.Leases(), err)
+	files, err := c.Artifacts(ctx)
+	same("artifacts", files, f.Artifacts(), err)
+	imported, err := c.Import(ctx, strings.NewReader("archive"))
+	same("import", imported, Import{Files: []artifacts.Imported{{Name: "archive", Outcome: artifacts.Taken}}}, err)
 	text, err := c.Plan(ctx)
 	same("plan", text, f.PlanText(), err)
 	table, err := c.Balancer(ctx)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"helperd/artifacts"
 	"helperd/timeline"
 )
 
@@ -44,11 +45,16 @@ func NewClient(socket string) *Client {
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://helperd"+path, nil)
+	return c.send(ctx, &c.http, method, path, nil)
+}
+
+// send asks with a body; nil: none.
+func (c *Client) send(ctx context.Context, by *http.Client, method, path string, content io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://helperd"+path, content)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := by.Do(req)
 	if err != nil {
 		var dial *net.OpError
 		if errors.As(err, &dial) && dial.Op == "dial" {
@@ -98,6 +104,27 @@ func (c *Client) Leases(ctx context.Context) ([]Lease, error) {
 // Balancer asks for the balancer's table.
 func (c *Client) Balancer(ctx context.Context) (json.RawMessage, error) {
 	return ask[json.RawMessage](ctx, c, "/v1/lb")
+}
+
+// Artifacts asks for the files that nodes boot.
+func (c *Client) Artifacts(ctx context.Context) ([]artifacts.Row, error) {
+	return ask[[]artifacts.Row](ctx, c, "/v1/artifacts")
+}
+
+// Import sends a tar archive and gives what became of its files.
+func (c *Client) Import(ctx context.Context, archive io.Reader) (v Import, err error) {
+	patient := c.transport.Clone()
+	patient.ResponseHeaderTimeout = 0 // the daemon brings gigabytes to a slow disk
+	defer patient.CloseIdleConnections()
+	body, err := c.send(ctx, &http.Client{Transport: patient}, http.MethodPost, "/v1/artifacts/import", archive)
+	if err != nil {
+		return v, err
+	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(body).Decode(&v); err != nil {
+		return v, fmt.Errorf("answer of the daemon to the import: %w", err)
+	}
+	return v, nil
 }
 
 // Plan asks for the plan that is served, as text.

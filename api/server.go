@@ -1,12 +1,15 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 
+	"helperd/artifacts"
 	"helperd/timeline"
 )
 
@@ -19,6 +22,10 @@ type Backend interface {
 	Balancer() any
 	// PlanText is the plan that is served.
 	PlanText() string
+	// Artifacts are the files that nodes boot.
+	Artifacts() []artifacts.Row
+	// Import takes what is wanted of a tar archive.
+	Import(ctx context.Context, archive io.Reader) Import
 	Events() *timeline.Timeline
 	// Reload reads the file now; the error says what is wrong with it.
 	Reload() error
@@ -42,9 +49,11 @@ func Handler(b Backend) http.Handler {
 	get("/v1/nodes", func() any { return b.Nodes() })
 	get("/v1/leases", func() any { return b.Leases() })
 	get("/v1/lb", b.Balancer)
+	get("/v1/artifacts", func() any { return b.Artifacts() })
 	get("/v1/plan", func() any { return b.PlanText() })
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { serveEvents(w, r, b.Events()) })
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) { done(w, b.Reload()) })
+	mux.HandleFunc("POST /v1/artifacts/import", func(w http.ResponseWriter, r *http.Request) { reply(w, b.Import(r.Context(), r.Body)) })
 	mux.HandleFunc("POST /v1/nodes/{name}/reinstall", func(w http.ResponseWriter, r *http.Request) { done(w, b.Reinstall(r.PathValue("name"))) })
 	mux.HandleFunc("POST /v1/test/panic/{service}", func(w http.ResponseWriter, r *http.Request) { done(w, b.Panic(r.PathValue("service"))) })
 	mux.Handle("GET /metrics", b.Metrics())

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"helperd/artifacts"
 	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
@@ -92,6 +93,13 @@ type Lease struct {
 	Kind string `json:"kind"` // pool or reservation
 	Node string `json:"node,omitempty"`
 	state.Lease
+}
+
+// Import is what became of the files of an import.
+type Import struct {
+	Files []artifacts.Imported `json:"files"`
+	// Error is why the archive was not read to its end.
+	Error string `json:"error,omitempty"`
 }
 
 // Error is the body of an answer that is not 2xx.

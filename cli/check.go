@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"helperd/artifacts"
 	"helperd/config"
 	"helperd/plan"
 )
@@ -34,7 +35,7 @@ func loadPlan(path string, w io.Writer) (*plan.Plan, error) {
 	var p *plan.Plan
 	if !diags.HasErrors() {
 		var more config.Diagnostics
-		p, more = plan.Compile(cfg, plan.Facts{Serial: 1})
+		p, more = plan.Compile(cfg, plan.Facts{Serial: 1, Streams: localStreams(cfg)})
 		diags = append(diags, more...)
 	}
 	for _, d := range diags.Sort() {
@@ -44,6 +45,23 @@ func loadPlan(path string, w io.Writer) (*plan.Plan, error) {
 		return nil, &ExitError{Code: exitInvalid}
 	}
 	return p, nil
+}
+
+// localStreams reads the stream JSONs that are files of this machine.
+func localStreams(cfg *config.Config) map[plan.Origin]plan.StreamFact {
+	facts := map[plan.Origin]plan.StreamFact{}
+	for _, src := range plan.StreamSources(cfg) {
+		if src.File == "" {
+			continue
+		}
+		stream, err := artifacts.ReadStream(src.File)
+		fact := plan.StreamFact{Stream: stream}
+		if err != nil {
+			fact.Problem = err.Error()
+		}
+		facts[src] = fact
+	}
+	return facts
 }
 
 func readConfig(path string) ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"helperd/api"
+	"helperd/internal/human"
 	"helperd/timeline"
 )
 
@@ -96,9 +97,9 @@ func eventLine(e *timeline.Event) string {
 	}
 	switch {
 	case e.Total > 0 && e.Bytes < e.Total:
-		facts = append(facts, fmt.Sprintf("%d %% of %s", e.Bytes*100/e.Total, size(e.Total)))
+		facts = append(facts, fmt.Sprintf("%d %% of %s", e.Bytes*100/e.Total, human.Size(e.Total)))
 	case e.Bytes > 0:
-		facts = append(facts, size(e.Bytes))
+		facts = append(facts, human.Size(e.Bytes))
 	}
 	if e.Addr.IsValid() && who != e.Addr.String() {
 		facts = append(facts, e.Addr.String())

@@ -28,16 +28,6 @@ func TestSpan(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1 << 20: "1.0 MiB", 1 << 30: "1.0 GiB", 5 << 40: "5.0 TiB", 1 << 53: "8192.0 TiB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("size(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestPrintable(t *testing.T) {
 	const in = "plain ünï ✓\x1b[2J\t\n\r\u009b\u202e\xff"
 	if got, want := printable(in), "plain ünï ✓\uFFFD[2J"+strings.Repeat("\uFFFD", 6); got != want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"helperd/api"
+	"helperd/artifacts"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp"
@@ -134,6 +136,19 @@ func (b backend) Leases() []api.Lease {
 
 // Balancer implements api.Backend.
 func (b backend) Balancer() any { return find[*lb.Service](b.Daemon).Table() }
+
+// Artifacts implements api.Backend.
+func (b backend) Artifacts() []artifacts.Row { return b.artifacts.Rows() }
+
+// Import implements api.Backend.
+func (b backend) Import(ctx context.Context, archive io.Reader) api.Import {
+	files, err := b.artifacts.Import(ctx, archive)
+	out := api.Import{Files: files}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	return out
+}
 
 // PlanText implements api.Backend.
 func (b backend) PlanText() string {

@@ -84,7 +84,7 @@ func newDaemon(opt Options) (*Daemon, error) {
 		return nil, err
 	}
 	opt.ConfigPath = path
-	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry(), artifacts: artifacts.New()}
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry()}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {
 		return nil, err
@@ -96,6 +96,10 @@ func newDaemon(opt Options) (*Daemon, error) {
 	}
 	d.guard = guard.New(func(name string, value any, stack []byte) {
 		d.log.Error("panic", "goroutine", name, "err", value, "stack", string(stack))
+	})
+	d.artifacts = artifacts.Open(artifacts.Options{
+		Dir: filepath.Join(opt.StateDir, "artifacts"), Version: opt.Version, Log: d.log.With("service", "artifacts"),
+		Events: d.events, Guard: d.guard, Metrics: d.metrics, Busy: d.installing,
 	})
 	d.sockets = socket.NewTable(d.guard, d.log)
 	d.describeMetrics()
@@ -113,6 +117,7 @@ func (d *Daemon) serve(ctx context.Context, admin *adminServer) error {
 	defer stopServices()
 	supervised := d.supervise(services)
 	d.guard.Go("admin", admin.serve)
+	d.guard.Loop(services, "artifacts", d.artifacts.Serve)
 
 	d.reloadUntil(ctx)
 

@@ -45,7 +45,9 @@ func (d *Daemon) derive(b []byte) (*generation, error) {
 		d.log.Error("zone serial not stored", "err", err)
 		serial = uint32(time.Now().Unix())
 	}
-	p, more := plan.Compile(cfg, plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders(cfg.TFTP.Root))})
+	facts := plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders(cfg.TFTP.Root))}
+	d.artifacts.Facts(&facts, plan.StreamSources(cfg))
+	p, more := plan.Compile(cfg, facts)
 	diags = append(diags, more...).Sort()
 	if diags.HasErrors() {
 		return nil, d.mistakes(diags)
@@ -87,11 +89,12 @@ func (d *Daemon) apply(ctx context.Context, g *generation) error {
 	}
 	changes := plan.Diff(old, g.plan)
 	d.mu.Lock()
-	d.now.plan = g.plan
+	d.now.plan, d.now.bytes = g.plan, g.bytes
 	d.now.generation++
 	d.now.status.Hash, d.now.status.Applied = g.hash, time.Now()
 	generation := d.now.generation
 	d.mu.Unlock()
+	d.artifacts.Apply(g.plan)
 	if err := d.store.SetLastGood(g.bytes); err != nil {
 		d.log.Error("last good configuration not stored", "err", err)
 	}

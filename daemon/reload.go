@@ -11,6 +11,7 @@ import (
 	"helperd/api"
 	"helperd/config"
 	"helperd/internal/watch"
+	"helperd/nodes"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -32,7 +33,7 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 			}
 		})
 	})
-	var due <-chan time.Time
+	var due, again <-chan time.Time
 	held := d.start(ctx, content) // waits until due
 	if held != nil {
 		due = time.After(d.holdFor)
@@ -66,6 +67,10 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 			reply <- d.complaint()
 		case c := <-contents:
 			look(c)
+		case <-d.artifacts.Changed():
+			again = d.refresh(ctx)
+		case <-again:
+			again = d.refresh(ctx)
 		case <-due:
 			if d.take(ctx, held) || d.view().plan != nil {
 				held, due = nil, nil
@@ -75,6 +80,44 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 			d.notifyStatus()
 		}
 	}
+}
+
+// refresh derives the plan that is served anew: a stream was read, or a version
+// of an artifact is whole. If that cannot be applied now it gives when to try again.
+func (d *Daemon) refresh(ctx context.Context) (again <-chan time.Time) {
+	v := d.view()
+	if v.plan == nil {
+		return nil
+	}
+	g, err := d.compile(v.bytes)
+	if err != nil || len(plan.Diff(v.plan, g.plan)) > 0 {
+		if err == nil {
+			err = d.apply(ctx, g)
+		}
+		if err != nil {
+			d.log.Error("what is new of artifacts is not served yet", "err", summary(strings.Split(err.Error(), "\n")))
+			return time.After(d.holdFor)
+		}
+		d.mu.Lock()
+		d.now.status.Warnings = g.warnings
+		d.mu.Unlock()
+	}
+	d.notifyStatus()
+	return nil
+}
+
+// installing reports whether a node is in the middle of an installation that it began before t.
+func (d *Daemon) installing(t time.Time) bool {
+	p := d.view().plan
+	if p == nil {
+		return false
+	}
+	for _, n := range p.Nodes {
+		if s := d.nodes.State(n); s.Phase == nodes.Installing && s.Decided.Before(t) {
+			return true
+		}
+	}
+	return false
 }
 
 // complaint says what is wrong with the file, as people see it.

@@ -11,6 +11,7 @@ import (
 // view is what people see of the configuration.
 type view struct {
 	plan       *plan.Plan // what is served; nil: nothing yet
+	bytes      []byte     // of the configuration that it follows from
 	generation uint64
 	status     api.Configuration
 }

@@ -33,16 +33,20 @@ const (
 	BootRefused  Kind = "boot.refused"  // why the node boots nothing
 	BootFailed   Kind = "boot.failed"   // the installation did not take
 
-	IgnitionServed  Kind = "ignition.served"  // file
-	IgnitionRefused Kind = "ignition.refused" // reason and remedy
-	DNSFirst        Kind = "dns.first"        // first name the node asked for
-	LBFirst         Kind = "lb.first"         // frontend that the node reached first
-	LBUp            Kind = "lb.up"            // backend/server
-	LBDown          Kind = "lb.down"          // backend/server and why
-	NodeInstalled   Kind = "node.installed"   // the evidence
-	ConfigApplied   Kind = "config.applied"   // what changed
-	ConfigRejected  Kind = "config.rejected"  // what is wrong, where
-	ServicePanic    Kind = "service.panic"    // service and panic value
+	IgnitionServed   Kind = "ignition.served"   // file
+	IgnitionRefused  Kind = "ignition.refused"  // reason and remedy
+	DNSFirst         Kind = "dns.first"         // first name the node asked for
+	LBFirst          Kind = "lb.first"          // frontend that the node reached first
+	LBUp             Kind = "lb.up"             // backend/server
+	LBDown           Kind = "lb.down"           // backend/server and why
+	ArtifactFetching Kind = "artifact.fetching" // path; Bytes of Total
+	ArtifactReady    Kind = "artifact.ready"    // path; it is whole and verified
+	ArtifactFailed   Kind = "artifact.failed"   // path, why, and what to do
+
+	NodeInstalled  Kind = "node.installed"  // the evidence
+	ConfigApplied  Kind = "config.applied"  // what changed
+	ConfigRejected Kind = "config.rejected" // what is wrong, where
+	ServicePanic   Kind = "service.panic"   // service and panic value
 )
 
 // What a boot script told a node.
@@ -72,7 +76,7 @@ type Event struct {
 // Trouble reports whether the event needs a person's attention.
 func (e *Event) Trouble() bool {
 	switch e.Kind {
-	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed,
+	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
 		IgnitionRefused, LBDown, ConfigRejected, ServicePanic:
 		return true
 	}

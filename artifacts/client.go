@@ -1,0 +1,129 @@
+package artifacts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+const (
+	connectTime  = 30 * time.Second
+	mostRedirect = 10
+)
+
+// newClient gives a client that obeys HTTP_PROXY, HTTPS_PROXY and NO_PROXY,
+// trusts the certificates of the system, and has no limit for a whole download.
+func (s *Store) newClient() *http.Client {
+	dial := net.Dialer{Timeout: connectTime}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment,
+			// A dialler of our own keeps it at HTTP/1.1, where silence on the connection is silence of the download.
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := dial.DialContext(ctx, network, addr)
+				if err != nil {
+					return nil, err
+				}
+				return &impatient{c, s.times.stall}, nil
+			},
+			TLSHandshakeTimeout:   connectTime,
+			ResponseHeaderTimeout: s.times.header,
+			IdleConnTimeout:       s.times.stall,
+			DisableCompression:    true, // the checksum is of the bytes as they are stored
+		},
+		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+			if len(via) > mostRedirect {
+				return fmt.Errorf("more than %d redirects", mostRedirect)
+			}
+			return nil
+		},
+	}
+}
+
+// impatient is a connection that breaks when the other side is silent for too long.
+type impatient struct {
+	net.Conn
+	stall time.Duration
+}
+
+func (c *impatient) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *impatient) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// get asks for a URL with the headers; anything but a 2xx or one of also is a failure.
+func (s *Store) get(ctx context.Context, address string, header http.Header, also ...int) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, &failure{state: Failed, slow: true, text: "the url cannot be asked for; correct it in the configuration"}
+	}
+	if header != nil {
+		req.Header = header
+	}
+	req.Header.Set("User-Agent", "helperd/"+s.opt.Version)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, s.netFailure(ctx, err)
+	}
+	for _, code := range append(also, http.StatusOK, http.StatusPartialContent) {
+		if resp.StatusCode == code {
+			return resp, nil
+		}
+	}
+	_ = resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+// refusal says what a server's answer means.
+func refusal(resp *http.Response) *failure {
+	f := &failure{state: Waiting, text: "the server answers " + strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)}
+	switch resp.StatusCode {
+	case http.StatusNotFound, http.StatusGone:
+		f.state, f.slow = Failed, true
+		f.text += ": it does not have the file; correct the url in the configuration, or import the file"
+	case http.StatusUnauthorized, http.StatusForbidden:
+		f.state, f.slow = Failed, true
+		f.text += ": it does not give the file away; correct the url in the configuration, or import the file"
+	case http.StatusProxyAuthRequired:
+		f.state, f.slow = Failed, true
+		f.text += ": write user and password of the proxy into HTTPS_PROXY"
+	}
+	if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && after > 0 {
+		f.after = time.Duration(min(after, 3600)) * time.Second
+	}
+	return f
+}
+
+// netFailure says why no answer came, or why it broke off.
+func (s *Store) netFailure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &failure{state: Waiting, text: fmt.Sprintf("nothing came for %s", s.times.stall)}
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the URL
+	}
+	return &failure{state: Waiting, text: secret.ReplaceAllString(err.Error(), "//")}
+}
+
+// secret is user and password of a URL, as in an error about a proxy.
+var secret = regexp.MustCompile(`//[^/@\s"]*@`)

@@ -1,0 +1,187 @@
+package artifacts
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/internal/netns"
+	"helperd/plan"
+	"helperd/timeline"
+)
+
+// smallDisk is a file system of size bytes.
+func smallDisk(t *testing.T, size int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+		netns.SkipOrFail(t, "mount a small tmpfs: "+err.Error())
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// A full disk is a state, and the download goes on when there is space.
+func TestDiskFull(t *testing.T) {
+	for _, told := range []bool{true, false} { // whether the server says how long the file is
+		t.Run(fmt.Sprintf("length known %v", told), func(t *testing.T) {
+			w := newWeb(t)
+			v := newVersion(1)
+			w.put("/a", v)
+			w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+				if told {
+					return false
+				}
+				_ = http.NewResponseController(rw).Flush() // no Content-Length
+				_, _ = rw.Write(w.files[r.URL.Path])
+				return true
+			}
+			disk := smallDisk(t, 2<<20)
+			ballast := filepath.Join(disk, "ballast")
+			if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.disk.reserve = 64 << 10 })
+			g.apply(yamlOf(w.URL+"/a", v))
+			r := g.await(plan.PartRootfs, DiskFull)
+			want := "the helper's disk is full: some more space"
+			if told {
+				want = " KiB more must be free"
+			}
+			if !strings.Contains(r.Detail, want) {
+				t.Errorf("detail %q does not say %q", r.Detail, want)
+			}
+			g.await(plan.PartKernel, Present) // smaller, and there is room
+			g.await(plan.PartInitramfs, Present)
+			if k := g.kinds(); k[timeline.ArtifactFailed] == 0 {
+				t.Error("no event")
+			}
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			g.awaitAll()
+			wantServed(t, g, v)
+		})
+	}
+}
+
+// A disk that fills up while the download writes.
+func TestDiskFillsUp(t *testing.T) {
+	w := newWeb(t)
+	v := newVersion(1)
+	w.put("/a", v)
+	disk := smallDisk(t, 2<<20)
+	ballast := filepath.Join(disk, "ballast")
+	half := make(chan struct{})
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/a/rootfs" {
+			return false
+		}
+		select {
+		case <-half:
+			return false
+		default:
+		}
+		rw.Header().Set("Content-Length", fmt.Sprint(len(v.rootfs)))
+		_, _ = rw.Write(v.rootfs[:100<<10])
+		_ = http.NewResponseController(rw).Flush()
+		time.Sleep(50 * time.Millisecond)
+		_ = os.WriteFile(ballast, make([]byte, 4<<20), 0o600) // as much as fits
+		close(half)
+		_, _ = rw.Write(v.rootfs[100<<10:])
+		return true
+	}
+	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.disk.reserve = 0 })
+	g.apply(yamlOf(w.URL+"/a", v))
+	g.await(plan.PartRootfs, DiskFull)
+	if err := os.WriteFile(filepath.Join(disk, "lease"), []byte("x"), 0o600); err != nil {
+		t.Errorf("the download leaves no space for others: %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	g.awaitAll()
+	wantServed(t, g, v)
+}
+
+// A version that nobody needs makes room for the next.
+func TestOldVersionMakesRoom(t *testing.T) {
+	w := newWeb(t)
+	one, two := newVersion(1), newVersion(11)
+	two.rootfs = noise(13, 1200<<10)
+	w.put("/one", one)
+	w.put("/two", two)
+	w.put("/three", version{two.kernel, two.initramfs, noise(33, 1300<<10)})
+	three := version{two.kernel, two.initramfs, noise(33, 1300<<10)}
+	disk := smallDisk(t, 4500<<10)
+	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) {
+		s.disk.reserve = 64 << 10
+		s.times.linger = time.Hour
+	})
+	for _, next := range []struct {
+		dir string
+		version
+	}{{"/one", one}, {"/two", two}, {"/three", three}} {
+		g.apply(yamlOf(w.URL+next.dir, next.version))
+		eventually(t, next.dir+" boots", func() bool {
+			got, err := g.has(g.boots(), plan.PartRootfs)
+			return err == nil && bytes.Equal(got, next.rootfs)
+		})
+	}
+}
+
+func TestReadOnlyDisk(t *testing.T) {
+	w := newWeb(t)
+	v := newVersion(1)
+	w.put("/a", v)
+	disk := smallDisk(t, 4<<20)
+	if err := unix.Mount("", disk, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.disk.reserve = 0 })
+	g.apply(yamlOf(w.URL+"/a", v))
+	if r := g.await(plan.PartRootfs, Failed); !strings.Contains(r.Detail, "read-only file system") {
+		t.Errorf("detail %q", r.Detail)
+	}
+	if err := unix.Mount("", disk, "", unix.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	g.awaitAll()
+	wantServed(t, g, v)
+}
+
+// Bytes that change on the disk are found after a start, and fetched again.
+func TestDamagedFile(t *testing.T) {
+	w := newWeb(t)
+	v := newVersion(1)
+	w.put("/a", v)
+	dir := dirOf(t)
+	g := newRig(t, dir, nil)
+	g.apply(yamlOf(w.URL+"/a", v))
+	g.awaitAll()
+	g.stop()
+	path := g.disk.whole(sumOf(v.rootfs))
+	if err := os.WriteFile(path, v.rootfs[:len(v.rootfs)-1], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g = newRig(t, dir, nil)
+	g.apply(yamlOf(w.URL+"/a", v))
+	eventually(t, "it is mended", func() bool {
+		got, err := g.has(g.boots(), plan.PartRootfs)
+		return err == nil && bytes.Equal(got, v.rootfs)
+	})
+	if k := g.kinds(); k[timeline.ArtifactFailed] != 1 || k[timeline.ArtifactReady] != 1 {
+		t.Errorf("events %v", k)
+	}
+}
