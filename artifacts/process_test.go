@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"helperd/plan"
 )
 
 func newTLS(t *testing.T, h http.HandlerFunc) *httptest.Server {

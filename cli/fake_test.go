@@ -1,11 +1,15 @@
 package cli_test
 
 import (
+	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +17,7 @@ import (
 	"time"
 
 	"helperd/api"
+	"helperd/artifacts"
 	"helperd/internal/socket"
 	"helperd/nodes"
 	"helperd/plan"
@@ -29,6 +34,7 @@ type daemon struct {
 	nodes   []api.Node
 	leases  []api.Lease
 	balance lb.Overview
+	files   []artifacts.Row
 	events  *timeline.Timeline
 }
 
@@ -36,6 +42,31 @@ func (d *daemon) Status() api.Status         { return d.status }
 func (d *daemon) Nodes() []api.Node          { return d.nodes }
 func (d *daemon) Leases() []api.Lease        { return d.leases }
 func (d *daemon) Balancer() any              { return d.balance }
+func (d *daemon) Artifacts() []artifacts.Row { return d.files }
+
+// Import wants what is called kernel, and refuses what is called rootfs.
+func (d *daemon) Import(_ context.Context, archive io.Reader) api.Import {
+	out := api.Import{Files: []artifacts.Imported{}}
+	for r := tar.NewReader(archive); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			out.Error = err.Error()
+			return out
+		}
+		f := artifacts.Imported{Name: h.Name, Size: h.Size, Outcome: artifacts.NotWanted}
+		switch path.Base(h.Name) {
+		case "kernel":
+			f.SHA256, f.Outcome = strings.Repeat("ab", 32), artifacts.Taken
+		case "rootfs":
+			f.Outcome, f.Detail = artifacts.Refused, "the helper's disk is full: 1.0 GiB more must be free"
+		}
+		out.Files = append(out.Files, f)
+	}
+}
+
 func (d *daemon) PlanText() string           { return "dns:\n  listen 192.168.67.2:53\n" }
 func (d *daemon) Events() *timeline.Timeline { return d.events }
 func (d *daemon) Reload() error              { return nil }
@@ -137,7 +168,30 @@ func healthy() *daemon {
 			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.102"), MAC: plan.MAC{2, 0, 0, 0, 0, 3}, Expires: time.Now().Add(50*time.Hour + 40*time.Minute), State: state.Declined}},
 		},
 		balance: balance(),
+		files:   files(),
 		events:  events(),
+	}
+}
+
+func files() []artifacts.Row {
+	row := func(part string, state artifacts.State, use artifacts.Use) artifacts.Row {
+		return artifacts.Row{
+			Name: "rhcos", Arch: "x86_64", Version: "3f2a9c5d", File: part, State: state, Use: use,
+			SHA256: strings.Repeat("ab", 32), Source: "https://mirror.example.com/" + part,
+		}
+	}
+	kernel := row("kernel", artifacts.Present, artifacts.Next)
+	kernel.Size, kernel.Done = 15<<20, 15<<20
+	rootfs := row("rootfs", artifacts.Downloading, artifacts.Next)
+	rootfs.Size, rootfs.Done, rootfs.Rate, rootfs.Detail = 1<<30, 1<<29, 10<<20, "50 % of 1.0 GiB downloaded"
+	initramfs := row("initramfs", artifacts.Failed, artifacts.Next)
+	initramfs.Detail = "the server answers 404 Not Found\x1b[2J"
+	old := row("kernel", artifacts.Present, artifacts.Boots)
+	old.Version, old.Size, old.Done = "11111111", 14<<20, 14<<20
+	return []artifacts.Row{
+		{Name: "rhcos", File: "stream", State: artifacts.Present, SHA256: strings.Repeat("cd", 32), Source: "https://mirror.example.com/stream.json"},
+		kernel, initramfs, rootfs, old, row("iso", artifacts.OnDemand, artifacts.Boots),
+		{Name: "old", Arch: "x86_64", File: "kernel", State: artifacts.Missing, Use: artifacts.Boots, Source: "/srv/old/kernel", Detail: "put the file there; it is served at once"},
 	}
 }
 
