@@ -115,6 +115,7 @@ func TestBadFiles(t *testing.T) {
 		{"neither file nor url", "{file: /srv/kernel}", "{}", []string{`9:13: where the file is, is missing`}},
 		{"relative path", "/srv/kernel", "kernel", []string{`9:20: "kernel" is a relative path; write it from the root, such as /srv/kernel`}},
 		{"stream and files", "    rootfs: {file: /srv/rootfs}", "    stream: {file: /srv/stream.json}", []string{`9:13: the stream already names the kernel`, `10:16: the stream already names the initramfs`}},
+		{"stream by plain HTTP", "    kernel: {file: /srv/kernel}\n    initramfs: {file: /srv/initramfs}\n    rootfs: {file: /srv/rootfs}\n", "    stream: {url: \"http://m.example.com/s.json\"}\n", []string{`9:19: warning: artifact "rhcos" stream: it comes by plain HTTP`}},
 		{"other arch", "name: worker0,", "name: worker0, arch: aarch64,", []string{`21:31: its arch is aarch64 and artifact "rhcos" is for x86_64`}},
 		{"URL of another kind", "{file: /srv/kernel}", "{url: \"ftp://m.example.com/k\", sha256: 1111111111111111111111111111111111111111111111111111111111111111}", []string{`9:19: "ftp://m.example.com/k" cannot be fetched; write http://HOST/PATH`}},
 		{"artifact name", "- name: rhcos", "- name: rhcos/4", []string{`8:11: the name becomes part of an address`, `15:16: there is no artifact "rhcos"; did you mean "rhcos/4"?`}},

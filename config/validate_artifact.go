@@ -78,6 +78,9 @@ func (v *validator) source(p, who string, s Source, pinned bool) {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.ContainsFunc(s.URL, unicode.IsSpace) {
 			v.errorf(p+".url", "%s: %q cannot be fetched; write http://HOST/PATH or https://HOST/PATH", who, clip(s.URL))
 		}
+		if u != nil && u.Scheme == "http" && !pinned && s.SHA256 == "" {
+			v.warnf(p+".url", "%s: it comes by plain HTTP and says which files are right, so anybody on the way can change what nodes boot; write https://, or its sha256 beside it", who)
+		}
 		if pinned && s.SHA256 == "" {
 			v.errorf(p+".url", "%s: url without sha256; write the checksum that sha256sum prints beside it", who)
 		}

@@ -27,8 +27,8 @@ func compile(t *testing.T, yaml []byte, missing ...Loader) (*Plan, config.Diagno
 	return Compile(c, Facts{Serial: 1, MissingLoaders: missing})
 }
 
-// The golden files hold a configuration and what follows from it, a file for
-// each service.
+// The golden files hold a configuration, where it names a stream JSON that too,
+// and what follows from it, a file for each service.
 func TestGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(cases) == 0 {
@@ -41,9 +41,8 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := txtar.Parse(want)
-			p, ds := compile(t, a.Files[0].Data)
+			p, ds := compileFiles(t, a)
 			onceEach(t, p)
-			a.Files = a.Files[:1]
 			if len(ds) > 0 {
 				a.Files = append(a.Files, txtar.File{Name: "diagnostics", Data: []byte(ds.Error() + "\n")})
 			}
@@ -60,6 +59,30 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+// compileFiles is the plan of the files that a begins with; it leaves only these in a.
+func compileFiles(t *testing.T, a *txtar.Archive) (*Plan, config.Diagnostics) {
+	t.Helper()
+	if a.Files[1].Name != "stream.json" {
+		a.Files = a.Files[:1]
+		return compile(t, a.Files[0].Data)
+	}
+	a.Files = a.Files[:2]
+	c, ds := config.Load(a.Files[0].Data)
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	stream, err := ParseStream(a.Files[1].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := Facts{Serial: 1, Streams: map[Origin]StreamFact{}}
+	for _, src := range StreamSources(c) {
+		facts.Streams[src] = StreamFact{Stream: stream}
+	}
+	p, more := Compile(c, facts)
+	return p, more
 }
 
 // sections are the plan as files.

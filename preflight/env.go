@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -31,6 +32,7 @@ type Env struct {
 	Stat         func(path string) (fs.FileInfo, error)
 	Access       func(path string, mode uint32) error // whether User may do unix.R_OK or X_OK to path
 	ReadFile     func(path string) ([]byte, error)
+	Free         func(path string) (int64, error)  // bytes free in the file system of a folder, which need not be there
 	Label        func(path string) (string, error) // SELinux label of a file
 	Interfaces   func() ([]Interface, error)
 	Holder       func(socket.Key) string // who holds a port; empty: nobody
@@ -69,7 +71,7 @@ func System(name string) (*Env, error) {
 		return nil, err
 	}
 	return &Env{
-		User: u, Now: time.Now, Stat: os.Stat, Access: u.access, ReadFile: os.ReadFile, Label: label, Interfaces: systemInterfaces, Holder: socket.Holder,
+		User: u, Now: time.Now, Stat: os.Stat, Access: u.access, ReadFile: os.ReadFile, Free: free, Label: label, Interfaces: systemInterfaces, Holder: socket.Holder,
 		Capabilities: capabilities, Descriptors: descriptorLimit, Synchronised: synchronised, Command: command, Discover: discover,
 		Loaders: boot.FindLoaders,
 	}, nil
@@ -109,6 +111,16 @@ func label(path string) (string, error) {
 		return "", err
 	}
 	return string(b[:max(0, n-1)]), nil // without the zero byte at the end
+}
+
+func free(path string) (int64, error) {
+	var st unix.Statfs_t
+	err := unix.Statfs(path, &st)
+	for errors.Is(err, unix.ENOENT) && path != "/" {
+		path = filepath.Dir(path)
+		err = unix.Statfs(path, &st)
+	}
+	return int64(st.Bavail) * st.Bsize, err
 }
 
 func systemInterfaces() ([]Interface, error) {

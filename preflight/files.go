@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/human"
 	"helperd/plan"
 )
 
@@ -28,6 +29,44 @@ func artifacts(_ context.Context, p *plan.Plan, env *Env) []Finding {
 		found = append(found, env.file("artifact", path, "nodes that boot it get an error and stop"))
 	}
 	return found
+}
+
+const (
+	// stateDir is where the systemd unit has the daemon keep what it fetches.
+	stateDir = "/var/lib/helperd"
+	// installerSize in bytes is that of kernel, initramfs and rootfs of one architecture, rounded up.
+	installerSize = 1500 << 20
+)
+
+// downloads looks for space for what the daemon fetches.
+func downloads(_ context.Context, p *plan.Plan, env *Env) []Finding {
+	sets := 0
+	for _, a := range p.Artifacts {
+		if a.Wanted.Version != "" {
+			sets++
+		}
+	}
+	for _, s := range p.Streams {
+		if s.Origin.URL != "" { // the files that it will name
+			sets += len(s.Arches)
+		}
+	}
+	if sets == 0 {
+		return nil
+	}
+	f := Finding{Level: OK, Check: "downloads", Where: stateDir}
+	have, err := env.Free(stateDir)
+	if err != nil {
+		f.Level, f.What, f.Why = Skipped, "free space is not known", err.Error()
+		return []Finding{f}
+	}
+	f.What = human.Size(have) + " are free"
+	if need := int64(sets) * installerSize; have < need {
+		f.Level = Warning
+		f.Why = fmt.Sprintf("what the file names by url needs about %s, and twice that while a new version comes", human.Size(need))
+		f.Do = "make the file system larger, or mount a larger one there"
+	}
+	return []Finding{f}
 }
 
 // roots looks at the folders with files of the user's own.

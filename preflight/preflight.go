@@ -38,7 +38,7 @@ type check func(context.Context, *plan.Plan, *Env) []Finding
 func Run(ctx context.Context, p *plan.Plan, env *Env) []Finding {
 	checks := []check{
 		addresses, interfaces, privileges, descriptors, ports, firewalld, ufw, nftables,
-		artifacts, loaders, ignitions, roots, exports, labels, clock, foreignDHCP,
+		artifacts, downloads, loaders, ignitions, roots, exports, labels, clock, foreignDHCP,
 	}
 	var all []Finding
 	for _, c := range checks {

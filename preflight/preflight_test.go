@@ -43,6 +43,7 @@ func machine() *Env {
 		Interfaces: func() ([]Interface, error) {
 			return []Interface{{Name: "lo", Up: true}, {Name: "ens3", Up: true, Addrs: []netip.Addr{netip.MustParseAddr("192.168.67.2")}}}, nil
 		},
+		Free:         func(string) (int64, error) { return 100 << 30, nil },
 		Holder:       func(socket.Key) string { return "" },
 		Capabilities: func() (uint64, error) { return 1<<unix.CAP_NET_RAW | 1<<unix.CAP_NET_BIND_SERVICE, nil },
 		Descriptors:  func() (uint64, error) { return 262144, nil },
@@ -122,6 +123,11 @@ func TestFindings(t *testing.T) {
 		check string
 		says  string // in What, Why or Do
 	}{
+		{"no space for downloads", func(p *plan.Plan, e *Env) {
+			p.Artifacts = []plan.Artifact{{Wanted: &plan.Set{Version: "12345678"}}}
+			p.Streams = []plan.StreamSource{{Origin: plan.Origin{URL: "https://example.com/s.json"}, Arches: []string{"aarch64", "x86_64"}}}
+			e.Free = func(string) (int64, error) { return 4 << 30, nil }
+		}, Warning, "downloads", "needs about 4.4 GiB"},
 		{"named holds port 53", func(_ *plan.Plan, e *Env) {
 			e.Holder = func(k socket.Key) string {
 				if k.Addr.Port() == 53 && k.Network == "udp" {

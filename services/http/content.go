@@ -25,6 +25,9 @@ const progressFrom = 1 << 20
 func (x *exchange) serveArtifact(a *plan.File) {
 	file, err := x.host.Artifacts.Path(a)
 	if err != nil {
+		if a.OnDemand && x.state.machine(x.addr) {
+			x.host.Artifacts.Want(a)
+		}
 		x.notYet(timeline.HTTPMiss, err.Error())
 		return
 	}

@@ -85,7 +85,7 @@ func TestMissingArtifact(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	for path, why := range map[string]string{kernelPath: "put the file", "/artifacts/far/kernel": "only its url is known"} {
+	for path, why := range map[string]string{kernelPath: "put the file", "/artifacts/far/kernel": "is not on the helper yet"} {
 		a := g.do(t, "GET", workerAddr, path)
 		if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || !strings.Contains(a.body, why) || strings.Contains(a.body, g.dir) {
 			t.Errorf("%s: %s: %s", path, a.Status, a.body)

@@ -37,6 +37,9 @@ func (st *state) missing(artifacts *artifacts.Store) []string {
 	h := &st.plan.HTTP
 	for i := range h.Files {
 		f := &h.Files[i]
+		if f.OnDemand {
+			continue // nobody has asked for it, or who asks is told
+		}
 		if file, err := artifacts.Path(f); err != nil {
 			out = append(out, err.Error())
 		} else if err := files.Regular(file); err != nil {

@@ -106,7 +106,7 @@ func TestMisses(t *testing.T) {
 	for file, why := range map[string]string{
 		"/nope":                   "there is no such file",
 		"/artifacts/rhcos/kernel": "put it there",
-		"/artifacts/far/kernel":   "only its url is known",
+		"/artifacts/far/kernel":   "is not on the helper yet",
 	} {
 		w := g.dial(t)
 		w.ask(opRead, file, "octet")
