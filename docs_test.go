@@ -15,7 +15,7 @@ var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 // Every YAML block that a user may copy from the documents must load.
 func TestDocumentsLoad(t *testing.T) {
 	var files []string
-	for _, glob := range []string{"*.md", "docs/*.md", "services/*/README.md"} {
+	for _, glob := range []string{"*.md", "docs/*.md", "*/README.md", "services/*/README.md"} {
 		found, err := filepath.Glob(glob)
 		if err != nil {
 			t.Fatal(err)

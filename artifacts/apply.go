@@ -72,6 +72,8 @@ func (s *Store) present(it *item) {
 	if st, err := os.Stat(s.disk.whole(it.key)); err == nil {
 		it.size, it.done = st.Size(), st.Size()
 	}
+	_ = os.Remove(s.disk.partial(it.key)) // there is one if an import was faster than the download
+	_ = os.Remove(s.disk.partial(it.key) + ".json")
 }
 
 // drop forgets an item; if an attempt runs, when it has ended.

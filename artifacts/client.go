@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -11,6 +12,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -117,6 +120,9 @@ func (s *Store) netFailure(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &failure{state: Waiting, text: fmt.Sprintf("nothing came for %s", s.times.stall)}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		return &failure{state: Waiting, text: "the server or the network broke the connection off; what is here stays, and the rest is asked for"}
 	}
 	var u *url.Error
 	if errors.As(err, &u) {

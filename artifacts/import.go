@@ -163,8 +163,6 @@ func (s *Store) brought(sum string) {
 		it.cancel() // and finished sees that it is there
 	default:
 		s.present(it)
-		_ = os.Remove(s.disk.partial(sum)) // or it goes with the next plan
-		_ = os.Remove(s.disk.partial(sum) + ".json")
 		s.settle()
 	}
 }

@@ -78,16 +78,16 @@ func TestImport(t *testing.T) {
 	}
 	g.awaitAll()
 	wantServed(t, g, v)
-	var names []string
-	_ = filepath.Walk(filepath.Dir(dir), func(path string, st os.FileInfo, _ error) error {
-		if !st.IsDir() {
-			names = append(names, path)
-		}
-		return nil
+	eventually(t, "there are three files and artifacts.json, and nothing else", func() bool {
+		n := 0
+		err := filepath.WalkDir(filepath.Dir(dir), func(_ string, e os.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				n++
+			}
+			return err
+		})
+		return err == nil && n == 4
 	})
-	if len(names) != 4 { // three files and artifacts.json
-		t.Errorf("files %q", names)
-	}
 }
 
 // An archive that ends too early gives what was whole, and nothing of the rest.
