@@ -20,6 +20,9 @@ func (a *app) artifactsCmd() *cobra.Command {
 			"with bars on a terminal, and ends when every file is here.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if watch && a.output != asTable {
+				return usageError("--watch is for people; ask again and again with -o %s instead", a.output)
+			}
 			if watch {
 				return a.watchArtifacts(c.Context(), c.OutOrStdout())
 			}
