@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -46,6 +47,9 @@ func (s *Set) File(part string) *File {
 	}
 	return nil
 }
+
+// image is the URL path of what an installer writes to the disk.
+func (s *Set) image() string { return cmp.Or(s.path(PartRootfs), s.path(PartMetal)) }
 
 // path is the URL path of a part; empty: there is none.
 func (s *Set) path(part string) string {
@@ -191,6 +195,23 @@ func (b *builder) boots(artifact, arch string) *Set {
 		}
 	}
 	return nil
+}
+
+// others are the images of the versions that a node of that architecture may
+// have begun with, if it is told to boot set now.
+func (b *builder) others(set *Set) []string {
+	var out []string
+	for _, a := range b.p.Artifacts {
+		if a.Boots == set && a.Wanted != set {
+			out = append(out, a.Wanted.image())
+		}
+	}
+	for _, k := range b.p.Kept {
+		if k.Arch == set.Arch {
+			out = append(out, k.image())
+		}
+	}
+	return out
 }
 
 // plainSet is the set of an artifact whose files are named one by one.

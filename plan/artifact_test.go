@@ -55,6 +55,9 @@ func TestVersionBeforeBoots(t *testing.T) {
 	if a := p.Artifacts[0]; a.Boots != a.Wanted || len(p.Kept) != 1 || p.Kept[0] != first {
 		t.Errorf("boots %+v, kept %v", a.Boots, p.Kept)
 	}
+	if bt := p.Nodes[0].Boot; !bt.Installs(first.path(PartRootfs)) || !bt.Installs(bt.Image) || bt.Installs(first.path(PartKernel)) {
+		t.Errorf("a node that began with the version before does not install by it: %+v", bt)
+	}
 	if len(p.HTTP.Files) != 6 || len(p.TFTP.Files) != 4 {
 		t.Errorf("%d files by HTTP, %d by TFTP", len(p.HTTP.Files), len(p.TFTP.Files))
 	}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -81,7 +80,8 @@ func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, set *Set)
 		Artifact:  set.Artifact,
 		Kernel:    set.path(PartKernel),
 		Initramfs: set.path(PartInitramfs),
-		Image:     cmp.Or(set.path(PartRootfs), set.path(PartMetal)),
+		Image:     set.image(),
+		Others:    b.others(set),
 		BaseURL:   b.baseURL(n),
 	}
 	if cc.Ignition != "" {

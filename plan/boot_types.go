@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // A Loader is the file name of a boot loader in /boot/ of the HTTP server and
 // in the root of the TFTP server.
 type Loader string
@@ -27,9 +29,15 @@ type Boot struct {
 	Kernel    string   // URL path on the HTTP server, such as /artifacts/rhcos/kernel; the same path without / on TFTP
 	Initramfs string   // likewise
 	Image     string   // URL path of what the installer writes to the disk: the rootfs, or a metal image (4.5 and earlier)
+	Others    []string // likewise, of the versions that the node may have begun an installation with before it was told of this one
 	Args      []string // kernel arguments, without the ignition token
 	Ignition  string   // URL of the node's ignition file, which Args refer to; the token is appended to it
 	BaseURL   string   // http://ADDRESS:PORT, without a trailing slash
+}
+
+// Installs reports whether path is that of what the node writes to its disk.
+func (b *Boot) Installs(path string) bool {
+	return path == b.Image || slices.Contains(b.Others, path)
 }
 
 // BootFiles says what a booting client is told to load, by the kind of client.

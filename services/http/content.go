@@ -50,7 +50,7 @@ func (x *exchange) serveArtifact(a *plan.File) {
 
 // installs reports whether a node asks for what it writes to its disk.
 func (x *exchange) installs() bool {
-	return x.node != nil && x.node.Boot != nil && x.path == x.node.Boot.Image
+	return x.node != nil && x.node.Boot != nil && x.node.Boot.Installs(x.path)
 }
 
 // notThere says why a declared file cannot be sent and what to do. The body goes

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/api"
 	"helperd/artifacts"
 	"helperd/internal/netns"
 	"helperd/test/rig"
@@ -117,6 +118,13 @@ func TestArtifactsFromTheNetwork(t *testing.T) {
 	gets(t, other, absolute(next), two.kernel)
 	gets(t, other, nextRootfs, two.rootfs)
 	gets(t, m, rootfs, one.rootfs) // who began with the first version finishes with it
+	rows, err := api.NewClient(r.Socket).Nodes(t.Context())
+	must(t, err)
+	for _, n := range rows {
+		if n.Name == "worker-0" && !n.Boot.RootfsDone {
+			t.Errorf("the rootfs of the first version does not count as fetched: %+v", n.Boot)
+		}
+	}
 
 	// A version that no server has comes on a stick.
 	r.Apply(t, func(text string) string { return fetched(text, web.URL+"/nowhere", three) })
