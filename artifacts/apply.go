@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"helperd/artifacts/fetch"
 	"helperd/plan"
 )
 
@@ -69,11 +70,11 @@ func (s *Store) take(key string, names []plan.File) *item {
 // present notes that the fetched file of it is there.
 func (s *Store) present(it *item) {
 	it.state, it.problem, it.fails, it.next, it.rate = Present, nil, 0, time.Time{}, rate{}
-	if st, err := os.Stat(s.disk.whole(it.key)); err == nil {
+	if st, err := os.Stat(s.folder.Whole(it.key)); err == nil {
 		it.size, it.done = st.Size(), st.Size()
 	}
-	_ = os.Remove(s.disk.partial(it.key)) // there is one if an import was faster than the download
-	_ = os.Remove(s.disk.partial(it.key) + ".json")
+	_ = os.Remove(s.folder.Partial(it.key)) // there is one if an import was faster than the download
+	_ = os.Remove(s.folder.Partial(it.key) + ".json")
 }
 
 // drop forgets an item; if an attempt runs, when it has ended.
@@ -117,21 +118,21 @@ func (s *Store) collect() {
 			need[k.Set.Files[i].SHA256] = true
 		}
 	}
-	for _, sum := range s.disk.sums() {
-		if need[sum] || s.young(s.disk.whole(sum)) {
+	for _, sum := range s.folder.Sums() {
+		if need[sum] || s.young(s.folder.Whole(sum)) {
 			continue
 		}
 		s.ready.Delete(sum)
-		if err := os.Remove(s.disk.whole(sum)); err != nil {
-			s.opt.Log.Warn("artifact not removed", "file", s.disk.whole(sum), "err", err)
+		if err := os.Remove(s.folder.Whole(sum)); err != nil {
+			s.opt.Log.Warn("artifact not removed", "file", s.folder.Whole(sum), "err", err)
 			continue
 		}
-		s.opt.Log.Info("artifact removed: no node needs it", "file", s.disk.whole(sum))
+		s.opt.Log.Info("artifact removed: no node needs it", "file", s.folder.Whole(sum))
 	}
 	entries, _ := os.ReadDir(filepath.Join(s.opt.Dir, "partial")) // none: nothing to remove
 	for _, e := range entries {
 		sum := strings.TrimSuffix(e.Name(), ".json")
-		if s.items[sum] == nil && !need[sum] && !strings.HasPrefix(sum, importPrefix) {
+		if s.items[sum] == nil && !need[sum] && !strings.HasPrefix(sum, fetch.ImportPrefix) {
 			_ = os.Remove(filepath.Join(s.opt.Dir, "partial", e.Name())) // or at the next Apply
 		}
 	}
@@ -139,6 +140,6 @@ func (s *Store) collect() {
 
 // young reports whether a file got its name less than linger ago.
 func (s *Store) young(path string) bool {
-	id, err := identify(path)
+	id, err := fetch.Identify(path)
 	return err == nil && time.Since(time.Unix(0, id.Ctime)) < s.times.linger
 }

@@ -52,7 +52,7 @@ func TestDiskFull(t *testing.T) {
 			if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.disk.reserve = 64 << 10 })
+			g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.folder.Reserve = 64 << 10 })
 			g.apply(yamlOf(w.URL+"/a", v))
 			r := g.await(plan.PartRootfs, DiskFull)
 			want := "the helper's disk is full: some more space"
@@ -102,7 +102,7 @@ func TestDiskFillsUp(t *testing.T) {
 		_, _ = rw.Write(v.rootfs[100<<10:])
 		return true
 	}
-	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.disk.reserve = 0 })
+	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.folder.Reserve = 0 })
 	g.apply(yamlOf(w.URL+"/a", v))
 	g.await(plan.PartRootfs, DiskFull)
 	if err := os.WriteFile(filepath.Join(disk, "lease"), []byte("x"), 0o600); err != nil {
@@ -126,7 +126,7 @@ func TestOldVersionMakesRoom(t *testing.T) {
 	three := version{two.kernel, two.initramfs, noise(33, 1300<<10)}
 	disk := smallDisk(t, 4500<<10)
 	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) {
-		s.disk.reserve = 64 << 10
+		s.folder.Reserve = 64 << 10
 		s.times.linger = time.Hour
 	})
 	for _, next := range []struct {
@@ -149,7 +149,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	if err := unix.Mount("", disk, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.disk.reserve = 0 })
+	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) { s.folder.Reserve = 0 })
 	g.apply(yamlOf(w.URL+"/a", v))
 	if r := g.await(plan.PartRootfs, Failed); !strings.Contains(r.Detail, "read-only file system") {
 		t.Errorf("detail %q", r.Detail)
@@ -171,7 +171,7 @@ func TestDamagedFile(t *testing.T) {
 	g.apply(yamlOf(w.URL+"/a", v))
 	g.awaitAll()
 	g.stop()
-	path := g.disk.whole(sumOf(v.rootfs))
+	path := g.folder.Whole(sumOf(v.rootfs))
 	if err := os.WriteFile(path, v.rootfs[:len(v.rootfs)-1], 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -55,8 +55,8 @@ func TestFetch(t *testing.T) {
 	if first != "/a/kernel" && first != "/a/initramfs" {
 		t.Errorf("first was asked for %s", first)
 	}
-	for _, sum := range g.disk.sums() {
-		st, err := os.Stat(g.disk.whole(sum))
+	for _, sum := range g.folder.Sums() {
+		st, err := os.Stat(g.folder.Whole(sum))
 		if err != nil || st.Mode().Perm() != 0o644 {
 			t.Errorf("%v, %v", st.Mode(), err)
 		}

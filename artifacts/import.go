@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"helperd/artifacts/fetch"
 	"helperd/plan"
 )
 
@@ -37,17 +38,14 @@ type Imported struct {
 	Detail  string  `json:"detail,omitempty"`
 }
 
-// importPrefix begins the names of files that come by an import.
-const importPrefix = "import-"
-
 // Import reads a tar archive and takes every file whose content the plan, or a
 // stream JSON further in front, asks for. Names and modes in the archive mean
 // nothing, but that a stream JSON may be called after its artifact. The error
 // says why the archive could not be read to its end; what was taken before stays.
 func (s *Store) Import(ctx context.Context, archive io.Reader) ([]Imported, error) {
 	out := []Imported{}
-	if err := s.disk.make(); err != nil {
-		return out, diskFailure(err)
+	if err := s.folder.Make(); err != nil {
+		return out, fetch.Disk(err)
 	}
 	in := &importing{Store: s, also: map[string]bool{}}
 	for r := tar.NewReader(archive); ; {
@@ -89,17 +87,17 @@ func (in *importing) take(h *tar.Header, r io.Reader) (Imported, error) {
 		}
 		r = bytes.NewReader(b)
 	}
-	if free, err := in.disk.free(); err != nil || free < h.Size {
-		refused := full(h.Size-free, h.Size)
+	if free, err := in.folder.Free(); err != nil || free < h.Size {
+		refused := fetch.Full(h.Size-free, h.Size)
 		if err != nil {
-			refused = diskFailure(err)
+			refused = fetch.Disk(err)
 		}
-		file.Outcome, file.Detail = Refused, refused.text
+		file.Outcome, file.Detail = Refused, refused.Text
 		return file, nil // the reader passes over what was not read
 	}
-	tmp, err := os.CreateTemp(filepath.Join(in.opt.Dir, "partial"), importPrefix)
+	tmp, err := os.CreateTemp(filepath.Join(in.opt.Dir, "partial"), fetch.ImportPrefix)
 	if err != nil {
-		file.Outcome, file.Detail = Refused, diskFailure(err).text
+		file.Outcome, file.Detail = Refused, fetch.Disk(err).Text
 		return file, nil
 	}
 	defer func() {
@@ -120,10 +118,10 @@ func (in *importing) take(h *tar.Header, r io.Reader) (Imported, error) {
 		return file, nil
 	}
 	if w.err == nil {
-		w.err = in.disk.keep(tmp, tmp.Name(), file.SHA256)
+		w.err = in.folder.Keep(tmp, tmp.Name(), file.SHA256)
 	}
 	if w.err != nil {
-		file.Outcome, file.Detail = Refused, diskFailure(w.err).text
+		file.Outcome, file.Detail = Refused, fetch.Disk(w.err).Text
 		return file, nil
 	}
 	in.arrived(file.SHA256, file.Size)
@@ -196,7 +194,7 @@ func (in *importing) takeStream(file *Imported, b []byte) bool {
 	case st == nil:
 		file.Detail = "the configuration has just changed; import it again"
 	default:
-		if err := in.streamArrived(src.Origin, st, b, validators{}); err != nil {
+		if err := in.streamArrived(src.Origin, st, b, fetch.Validators{}); err != nil {
 			file.Outcome, file.Detail = Refused, err.Error()
 			return true
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"helperd/artifacts/fetch"
 	"helperd/plan"
 )
 
@@ -105,7 +106,7 @@ func TestImportBrokenOff(t *testing.T) {
 	if _, err := g.Path(g.boots().File(plan.PartRootfs)); err == nil {
 		t.Error("half a rootfs is served")
 	}
-	if left, _ := filepath.Glob(filepath.Join(g.opt.Dir, "partial", importPrefix+"*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(g.opt.Dir, "partial", fetch.ImportPrefix+"*")); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
 	if _, err := g.Import(t.Context(), strings.NewReader("this is no archive at all, but it is quite long"+strings.Repeat(".", 1000))); err == nil {
@@ -146,7 +147,7 @@ func TestImportStream(t *testing.T) {
 func TestImportDiskFull(t *testing.T) {
 	w := offline(t)
 	v := newVersion(1)
-	g := newRig(t, filepath.Join(smallDisk(t, 1<<20), "artifacts"), func(s *Store) { s.disk.reserve = 0 })
+	g := newRig(t, filepath.Join(smallDisk(t, 1<<20), "artifacts"), func(s *Store) { s.folder.Reserve = 0 })
 	g.apply(yamlOf(w.URL, v))
 	files, err := g.Import(t.Context(), bytes.NewReader(tarOf(t, entry{"rootfs", append(v.rootfs, make([]byte, 1<<20)...)}, entry{"kernel", v.kernel})))
 	if err != nil || outcomes(files) != "failed, imported" || !strings.Contains(files[0].Detail, "disk is full") {

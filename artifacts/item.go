@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"helperd/artifacts/fetch"
 	"helperd/internal/human"
 	"helperd/plan"
 )
@@ -34,25 +35,14 @@ type item struct {
 	size    int64 // in bytes; 0: not known yet
 	done    int64 // bytes that are here, or that were read when verifying
 	rate    rate
-	problem *failure  // of the last attempt
-	next    time.Time // not tried again before
-	fails   int       // in a row
-	gained  bool      // the attempt has got something
+	problem *fetch.Failure // of the last attempt
+	next    time.Time      // not tried again before
+	fails   int            // in a row
+	gained  bool           // the attempt has got something
 
 	cancel  context.CancelFunc // of the attempt that runs; nil: none does
 	dropped bool               // nobody wants it any more, and the attempt still runs
 }
-
-// failure is why an attempt ended. Its text names no path of this machine and no URL.
-type failure struct {
-	state State
-	text  string
-	slow  bool          // nothing changes unless a person acts
-	after time.Duration // for which the server wants not to be asked
-	need  int64         // bytes that must be free on the disk; 0: nobody knows
-}
-
-func (f *failure) Error() string { return f.text }
 
 // keyOf is the checksum of a file that is fetched, and for one of the user's its path besides.
 func keyOf(f *plan.File) string {
@@ -142,7 +132,7 @@ func (it *item) detail(now time.Time) string {
 	if it.problem == nil {
 		return "waits for the other downloads"
 	}
-	text := it.problem.text
+	text := it.problem.Text
 	if wait := it.next.Sub(now).Round(time.Second); wait > 0 && it.state != DiskFull && it.state != Missing {
 		text += fmt.Sprintf("; tried again in %s", wait)
 	}

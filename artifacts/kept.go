@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"helperd/artifacts/fetch"
 	"helperd/plan"
 )
 
@@ -29,7 +30,7 @@ type record struct {
 // checkedFile is a file of the user's that was verified.
 type checkedFile struct {
 	Key      string
-	Identity identity
+	Identity fetch.Identity
 }
 
 // settle notes which versions nodes boot now, and lets go of those that no node needs.
@@ -126,12 +127,12 @@ func (s *Store) save() {
 	r := record{Kept: s.kept}
 	for _, it := range s.order {
 		if id, ok := s.checked.Load(it.key); ok {
-			r.Checked = append(r.Checked, checkedFile{it.key, id.(identity)})
+			r.Checked = append(r.Checked, checkedFile{it.key, id.(fetch.Identity)})
 		}
 	}
 	b, err := json.Marshal(r)
 	if err == nil {
-		err = s.disk.make()
+		err = s.folder.Make()
 	}
 	if err == nil {
 		err = renameio.WriteFile(s.recordFile(), b, 0o600)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"helperd/artifacts/fetch"
 )
 
 func newTLS(t *testing.T, h http.HandlerFunc) *httptest.Server {
@@ -84,9 +86,9 @@ func TestKilledInTheMiddle(t *testing.T) {
 	yaml := yamlOf(w.URL+"/a", v)
 	cmd, _ := child(t, dir, yaml)
 	<-half
-	d := disk{dir: dir}
+	d := fetch.Folder{Dir: dir}
 	eventually(t, "the first half is on the disk", func() bool {
-		st, err := os.Stat(d.partial(sumOf(v.rootfs)))
+		st, err := os.Stat(d.Partial(sumOf(v.rootfs)))
 		return err == nil && st.Size() == 600<<10
 	})
 	if err := cmd.Process.Kill(); err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/artifacts/fetch"
 	"helperd/config"
 	"helperd/internal/guard"
 	"helperd/plan"
@@ -117,7 +118,7 @@ func newRig(t testing.TB, dir string, edit func(*Store)) *rig {
 	if edit != nil {
 		edit(g.Store)
 	}
-	g.client = g.newClient()
+	g.client = fetch.NewClient("helperd/1.2.3", g.times.stall, g.times.header)
 	ctx, cancel := context.WithCancel(context.Background())
 	group.Loop(ctx, "artifacts", g.Serve)
 	group.Go("follow", func() {

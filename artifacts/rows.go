@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"time"
 
+	"helperd/artifacts/fetch"
 	"helperd/internal/files"
 	"helperd/plan"
 )
@@ -105,7 +106,7 @@ func (r *Row) stat(f *plan.File) {
 		}
 		return
 	}
-	if id, err := identify(f.File); err == nil {
+	if id, err := fetch.Identify(f.File); err == nil {
 		r.Size, r.Done = id.Size, id.Size
 	}
 }

@@ -3,13 +3,13 @@ package artifacts
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/artifacts/fetch"
 	"helperd/internal/guard"
 	"helperd/plan"
 	"helperd/timeline"
@@ -30,9 +30,9 @@ type Options struct {
 // Store is the artifacts of one daemon.
 type Store struct {
 	opt    Options
-	client *http.Client
+	client *fetch.Client
 	times  times
-	disk   disk
+	folder fetch.Folder
 	count  counters
 
 	ready   sync.Map // by checksum: the fetched file is on this machine, verified
@@ -65,6 +65,8 @@ const (
 	longestSlow  = 30 * time.Minute
 	// longestHold bounds how long a version is kept for a node that began with it and was never seen again.
 	longestHold = 24 * time.Hour
+	// reserve is left free in bytes: the leases, which matter more, are on the same disk.
+	reserve = 64 << 20
 	// atOnce is the number of files that are fetched at a time.
 	atOnce = 2
 )
@@ -80,17 +82,17 @@ func New() *Store {
 func Open(opt Options) *Store {
 	s := New()
 	s.opt = opt
-	s.disk = disk{dir: opt.Dir, reserve: reserve}
+	s.folder = fetch.Folder{Dir: opt.Dir, Reserve: reserve}
 	s.times = times{
 		poll: 3 * time.Second, retry: time.Second, slow: time.Minute, stall: time.Minute, header: 30 * time.Second,
 		again: time.Hour, linger: 10 * time.Minute,
 	}
-	s.client = s.newClient()
+	s.client = fetch.NewClient("helperd/"+opt.Version, s.times.stall, s.times.header)
 	s.describeMetrics()
-	for _, sum := range s.disk.sums() {
+	for _, sum := range s.folder.Sums() {
 		s.ready.Store(sum, true)
 	}
-	s.disk.sweep()
+	s.folder.Sweep()
 	s.load()
 	return s
 }
@@ -107,7 +109,7 @@ func (s *Store) Path(f *plan.File) (string, error) {
 		}
 	default:
 		if _, ok := s.ready.Load(f.SHA256); ok {
-			return s.disk.whole(f.SHA256), nil
+			return s.folder.Whole(f.SHA256), nil
 		}
 	}
 	return "", s.notYet(f)

@@ -18,6 +18,7 @@ import (
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
+	"helperd/artifacts/fetch"
 	"helperd/internal/files"
 	"helperd/plan"
 )
@@ -27,14 +28,14 @@ const largestStream = 8 << 20
 
 // stream is what is known of a stream JSON. It is guarded by Store.mu.
 type stream struct {
-	stream  *plan.Stream // nil: it was not read yet
-	sum     string       // of its bytes, hex
-	problem *failure     // of the last attempt; nil: none
-	from    validators
+	stream  *plan.Stream   // nil: it was not read yet
+	sum     string         // of its bytes, hex
+	problem *fetch.Failure // of the last attempt; nil: none
+	from    fetch.Validators
 	next    time.Time // not asked for before
 	fails   int
 	running bool
-	file    identity // of a file of the user's, when it was read
+	file    fetch.Identity // of a file of the user's, when it was read
 }
 
 // ReadStream reads the stream JSON in a file of this machine.
@@ -82,7 +83,7 @@ func (s *Store) streamFact(src plan.Origin) plan.StreamFact {
 	fact := plan.StreamFact{Stream: st.stream}
 	switch {
 	case st.problem != nil:
-		fact.Problem = st.problem.text
+		fact.Problem = st.problem.Text
 	case st.stream == nil:
 		fact.Problem = "it is being fetched from " + plan.Shown(src.URL)
 	}
@@ -92,7 +93,7 @@ func (s *Store) streamFact(src plan.Origin) plan.StreamFact {
 // reread reads a file of the user's, if it is not as it was. One that is broken
 // does not take away what it said before.
 func (s *Store) reread(src plan.Origin, st *stream) {
-	id, err := identify(src.File)
+	id, err := fetch.Identify(src.File)
 	if err == nil && id == st.file {
 		return
 	}
@@ -106,7 +107,7 @@ func (s *Store) reread(src plan.Origin, st *stream) {
 	}
 	st.problem = nil
 	if err != nil {
-		st.problem = &failure{state: Failed, text: fmt.Sprintf("%s: %v; print it anew: openshift-install coreos print-stream-json", src.File, files.Cause(err))}
+		st.problem = &fetch.Failure{Kind: fetch.Standing, Text: fmt.Sprintf("%s: %v; print it anew: openshift-install coreos print-stream-json", src.File, files.Cause(err))}
 	}
 }
 
@@ -181,7 +182,7 @@ func (s *Store) fetchStream(ctx context.Context, src plan.Origin, st *stream) er
 		h.Set("If-Modified-Since", st.from.Modified)
 	}
 	s.mu.Unlock()
-	resp, err := s.get(ctx, src.URL, h, http.StatusNotModified)
+	resp, err := s.client.Get(ctx, src.URL, h, http.StatusNotModified)
 	if err != nil {
 		return err
 	}
@@ -190,31 +191,31 @@ func (s *Store) fetchStream(ctx context.Context, src plan.Origin, st *stream) er
 		return nil
 	}
 	if src.SHA256 == "" && resp.Request.URL.Scheme == "http" && isHTTPS(src.URL) {
-		return &failure{state: Failed, slow: true, text: "the server redirects from https to http, where anybody on the way could change what nodes boot; write the url of the stream itself, or its sha256"}
+		return &fetch.Failure{Kind: fetch.Standing, Slow: true, Text: "the server redirects from https to http, where anybody on the way could change what nodes boot; write the url of the stream itself, or its sha256"}
 	}
 	b, err := bounded(resp.Body)
 	if err != nil {
-		return s.netFailure(ctx, err)
+		return s.client.Broken(ctx, err)
 	}
-	return s.streamArrived(src, st, b, validators{src.URL, resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")})
+	return s.streamArrived(src, st, b, fetch.ValidatorsOf(src.URL, resp))
 }
 
 func isHTTPS(address string) bool { return len(address) > 6 && equalFold(address[:6], "https:") }
 
 // streamArrived takes and stores b as what src says.
-func (s *Store) streamArrived(src plan.Origin, st *stream, b []byte, from validators) error {
+func (s *Store) streamArrived(src plan.Origin, st *stream, b []byte, from fetch.Validators) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := st.sum
 	if err := st.take(b, src); err != nil {
-		return &failure{state: Failed, slow: true, text: err.Error()}
+		return &fetch.Failure{Kind: fetch.Standing, Slow: true, Text: err.Error()}
 	}
 	st.from = from
 	if st.sum == before {
 		return nil
 	}
 	signal(s.changed)
-	err := s.disk.make()
+	err := s.folder.Make()
 	if err == nil {
 		err = renameio.WriteFile(s.copyOf(src), b, 0o600)
 	}
@@ -241,18 +242,18 @@ func (s *Store) streamed(ctx context.Context, src plan.Origin, st *stream, err e
 		}
 		return
 	}
-	f := &failure{state: Failed, text: err.Error(), slow: true}
+	f := &fetch.Failure{Kind: fetch.Standing, Text: err.Error(), Slow: true}
 	_ = errors.As(err, &f)
 	wait := backoff(s.times.retry, longestRetry, st.fails)
-	if f.slow {
+	if f.Slow {
 		wait = backoff(s.times.slow, longestSlow, st.fails)
 	}
 	st.problem = f
 	st.fails++
-	st.next = time.Now().Add(max(wait, min(f.after, longestRetry)))
+	st.next = time.Now().Add(max(wait, min(f.After, longestRetry)))
 	s.count.failures.Inc()
-	if before == nil || before.text != f.text {
-		s.opt.Log.Warn("stream not read", "from", plan.Shown(src.URL), "err", f.text)
+	if before == nil || before.Text != f.Text {
+		s.opt.Log.Warn("stream not read", "from", plan.Shown(src.URL), "err", f.Text)
 		signal(s.changed)
 	}
 }
@@ -267,7 +268,7 @@ func (s *Store) lookAtStreams() {
 		if src.Origin.File == "" || st == nil {
 			continue
 		}
-		if id, _ := identify(src.Origin.File); id != st.file { // zero: it is not there
+		if id, _ := fetch.Identify(src.Origin.File); id != st.file { // zero: it is not there
 			signal(s.changed)
 		}
 	}
@@ -288,7 +289,7 @@ func (st *stream) row(src *plan.StreamSource, now time.Time) Row {
 	r := Row{Name: src.Artifact, File: "stream", State: Waiting, SHA256: st.sum, Source: cmp.Or(src.Origin.File, plan.Shown(src.Origin.URL))}
 	switch {
 	case st.problem != nil:
-		r.State, r.Detail = st.problem.state, st.problem.text
+		r.State, r.Detail = State(st.problem.Kind), st.problem.Text
 		if wait := st.next.Sub(now).Round(time.Second); wait > 0 {
 			r.Detail += fmt.Sprintf("; tried again in %s", wait)
 		}

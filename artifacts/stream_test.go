@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"helperd/artifacts/fetch"
 	"helperd/plan"
 )
 
@@ -185,7 +186,7 @@ func TestStreamIsNotDowngraded(t *testing.T) {
 		http.Redirect(rw, r, w.URL+"/stream.json", http.StatusFound)
 	})
 	g := newRig(t, dirOf(t), nil)
-	g.client.Transport.(*http.Transport).TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig
+	g.client.HTTP.Transport.(*http.Transport).TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig
 	g.apply(streamYAML(fmt.Sprintf("url: %q", secure.URL+"/stream.json")))
 	if r := g.await("stream", Failed); !strings.Contains(r.Detail, "redirects from https to http") {
 		t.Errorf("detail %q", r.Detail)
@@ -205,7 +206,7 @@ func FuzzParseStream(f *testing.F) {
 		}
 		for arch, a := range s.Arches {
 			for _, o := range []plan.Origin{a.Kernel, a.Initramfs, a.Rootfs} {
-				if o.URL == "" || !isSum(o.SHA256) {
+				if o.URL == "" || !fetch.IsSum(o.SHA256) {
 					t.Fatalf("%s: %+v", arch, o)
 				}
 			}

@@ -89,7 +89,7 @@ func TestVersionsAreSwappedWhole(t *testing.T) {
 	g.busy.Store(false) // it has finished
 	eventually(t, "the first version is gone", func() bool {
 		_, err := g.Path(first.File(plan.PartRootfs))
-		return err != nil && len(g.disk.sums()) == 3 && len(g.served().Kept) == 0
+		return err != nil && len(g.folder.Sums()) == 3 && len(g.served().Kept) == 0
 	})
 	if got, err := io.ReadAll(reading); err != nil || !bytes.Equal(got, one.rootfs) {
 		t.Errorf("the transfer under way got %d bytes, %v", len(got), err)

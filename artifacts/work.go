@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"helperd/artifacts/fetch"
 	"helperd/timeline"
 )
 
@@ -46,7 +47,7 @@ func (s *Store) startDue(ctx context.Context) time.Duration {
 // start runs one attempt for it.
 func (s *Store) start(ctx context.Context, it *item) {
 	ctx, it.cancel = context.WithCancel(ctx)
-	attempt, state := s.fetch, Downloading
+	attempt, state := s.download, Downloading
 	if !it.file().Fetched() {
 		attempt, state = s.verify, Verifying
 	}
@@ -86,31 +87,31 @@ func (s *Store) finished(ctx context.Context, it *item, err error) {
 
 // failed notes why, and when it is tried again.
 func (s *Store) failed(it *item, err error) {
-	var f *failure
+	var f *fetch.Failure
 	if !errors.As(err, &f) {
-		f = &failure{state: Failed, text: err.Error(), slow: true}
+		f = &fetch.Failure{Kind: fetch.Standing, Text: err.Error(), Slow: true}
 	}
-	first := it.problem == nil || it.problem.text != f.text
-	it.state, it.problem = f.state, f
-	if it.gained && !f.slow {
+	first := it.problem == nil || it.problem.Text != f.Text
+	it.state, it.problem = State(f.Kind), f
+	if it.gained && !f.Slow {
 		it.fails = 0 // a server that gives is asked again soon
 	}
 	wait := backoff(s.times.retry, longestRetry, it.fails)
-	if f.slow {
+	if f.Slow {
 		wait = backoff(s.times.slow, longestSlow, it.fails)
 	}
 	it.fails++
-	if f.state == DiskFull {
-		f.need = cmp.Or(f.need, it.size)
+	if f.Kind == fetch.DiskFull {
+		f.Need = cmp.Or(f.Need, it.size)
 		wait = s.times.slow // look finds space sooner; a quota is not seen there
 	}
-	it.next = time.Now().Add(max(wait, min(f.after, longestRetry)))
+	it.next = time.Now().Add(max(wait, min(f.After, longestRetry)))
 	s.count.failures.Inc()
 	if first { // the same again is no news
-		s.opt.Log.Warn("artifact not there", "file", it.file().Path, "from", it.file().From(), "err", f.text)
-		s.opt.Events.Emit(timeline.Event{Kind: timeline.ArtifactFailed, File: it.file().Path, Detail: f.text})
+		s.opt.Log.Warn("artifact not there", "file", it.file().Path, "from", it.file().From(), "err", f.Text)
+		s.opt.Events.Emit(timeline.Event{Kind: timeline.ArtifactFailed, File: it.file().Path, Detail: f.Text})
 	}
-	if f.state == DiskFull {
+	if f.Kind == fetch.DiskFull {
 		s.settle() // versions that nobody needs make room
 	}
 }
@@ -126,13 +127,13 @@ func backoff(first, longest time.Duration, fails int) time.Duration {
 func (s *Store) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free, err := s.disk.free()
+	free, err := s.folder.Free()
 	for _, it := range s.order {
 		switch {
 		case it.cancel != nil:
 		case !it.file().Fetched():
 			s.lookAt(it)
-		case it.state == DiskFull && err == nil && it.problem.need > 0 && free-s.claimed(it) >= it.problem.need:
+		case it.state == DiskFull && err == nil && it.problem.Need > 0 && free-s.claimed(it) >= it.problem.Need:
 			it.next = time.Time{}
 		}
 	}

@@ -28,6 +28,11 @@ func artifacts(_ context.Context, p *plan.Plan, env *Env) []Finding {
 	for _, path := range slices.Compact(paths) {
 		found = append(found, env.file("artifact", path, "nodes that boot it get an error and stop"))
 	}
+	for _, s := range p.Streams {
+		if s.Origin.File != "" {
+			found = append(found, env.file("stream", s.Origin.File, "the clusters of artifact "+s.Artifact+" boot nothing from here"))
+		}
+	}
 	return found
 }
 

@@ -123,6 +123,9 @@ func TestFindings(t *testing.T) {
 		check string
 		says  string // in What, Why or Do
 	}{
+		{"no stream", func(p *plan.Plan, _ *Env) {
+			p.Streams = []plan.StreamSource{{Artifact: "rhcos", Origin: plan.Origin{File: "/nowhere/stream.json"}}}
+		}, Problem, "stream", "put it there"},
 		{"no space for downloads", func(p *plan.Plan, e *Env) {
 			p.Artifacts = []plan.Artifact{{Wanted: &plan.Set{Version: "12345678"}}}
 			p.Streams = []plan.StreamSource{{Origin: plan.Origin{URL: "https://example.com/s.json"}, Arches: []string{"aarch64", "x86_64"}}}

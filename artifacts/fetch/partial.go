@@ -1,4 +1,4 @@
-package artifacts
+package fetch
 
 import (
 	"bytes"
@@ -20,35 +20,40 @@ type partial struct {
 	path string
 	sum  hash.Hash // of what is there
 	size int64     // likewise, in bytes
-	from validators
+	from Validators
 	// joined says that what is there was not got in one go.
 	joined bool
 }
 
-// validators are what the server says of the file, so that it goes on with the
+// Validators are what the server says of the file, so that it goes on with the
 // same one (RFC 9110 section 13.1.5).
-type validators struct {
+type Validators struct {
 	URL      string
 	ETag     string
 	Modified string
 }
 
-// openPartial goes on with what is there; the store shows how much of it is read again.
-func (s *Store) openPartial(ctx context.Context, it *item) (*partial, error) {
-	if err := s.disk.make(); err != nil {
-		return nil, diskFailure(err)
+// ValidatorsOf takes them from an answer.
+func ValidatorsOf(address string, resp *http.Response) Validators {
+	return Validators{address, resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")}
+}
+
+// openPartial goes on with what is there, and shows how much of it is read again.
+func openPartial(ctx context.Context, j *Job) (*partial, error) {
+	if err := j.Folder.Make(); err != nil {
+		return nil, Disk(err)
 	}
-	p := &partial{path: s.disk.partial(it.key), sum: sha256.New()}
+	p := &partial{path: j.Folder.Partial(j.SHA256), sum: sha256.New()}
 	var err error
 	if p.f, err = os.OpenFile(p.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, diskFailure(err)
+		return nil, Disk(err)
 	}
 	if b, err := os.ReadFile(p.path + ".json"); err == nil {
 		_ = json.Unmarshal(b, &p.from) // else the server is asked for the rest without a condition, and the checksum decides
 	}
 	st, err := p.f.Stat()
 	if err == nil && st.Size() > 0 {
-		err = s.hash(ctx, it, p.sum, p.f, st.Size())
+		err = read(ctx, p.sum, p.f, st.Size(), j.Show)
 		p.size, p.joined = st.Size(), true
 	}
 	if err != nil {
@@ -56,7 +61,7 @@ func (s *Store) openPartial(ctx context.Context, it *item) (*partial, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, diskFailure(err)
+		return nil, Disk(err)
 	}
 	return p, nil
 }
@@ -79,7 +84,7 @@ func (p *partial) Write(b []byte) (int, error) {
 // restart throws away what is there.
 func (p *partial) restart() error {
 	p.sum.Reset()
-	p.size, p.from, p.joined = 0, validators{}, false
+	p.size, p.from, p.joined = 0, Validators{}, false
 	if err := p.f.Truncate(0); err != nil {
 		return err
 	}
@@ -117,7 +122,7 @@ func (p *partial) conditions(address string) http.Header {
 
 // note keeps what the server says of the file, for the time after a break.
 func (p *partial) note(address string, resp *http.Response) error {
-	now := validators{address, resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")}
+	now := ValidatorsOf(address, resp)
 	if now == p.from {
 		return nil
 	}
@@ -139,7 +144,7 @@ func (p *partial) rest(resp *http.Response) (total int64, whole bool, err error)
 	var size string
 	got := resp.Header.Get("Content-Range")
 	if _, err := fmt.Sscanf(got, "bytes %d-%d/%s", &first, &last, &size); err != nil || first != p.size {
-		return 0, false, &failure{state: Waiting, text: fmt.Sprintf("the server answers with range %.60q when asked for the rest from %d", got, p.size)}
+		return 0, false, &Failure{Kind: Passing, Text: fmt.Sprintf("the server answers with range %.60q when asked for the rest from %d", got, p.size)}
 	}
 	total, err = strconv.ParseInt(size, 10, 64)
 	if err != nil { // an asterisk: the server does not know either

@@ -1,4 +1,4 @@
-package artifacts
+package fetch
 
 import (
 	"context"
@@ -21,11 +21,19 @@ const (
 	mostRedirect = 10
 )
 
-// newClient gives a client that obeys HTTP_PROXY, HTTPS_PROXY and NO_PROXY,
+// A Client asks web servers.
+type Client struct {
+	HTTP  *http.Client
+	agent string
+	stall time.Duration
+}
+
+// NewClient gives a client that obeys HTTP_PROXY, HTTPS_PROXY and NO_PROXY,
 // trusts the certificates of the system, and has no limit for a whole download.
-func (s *Store) newClient() *http.Client {
+// It gives up when nothing comes for stall, or for header before the first answer.
+func NewClient(agent string, stall, header time.Duration) *Client {
 	dial := net.Dialer{Timeout: connectTime}
-	return &http.Client{
+	return &Client{agent: agent, stall: stall, HTTP: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment,
 			// A dialler of our own keeps it at HTTP/1.1, where silence on the connection is silence of the download.
@@ -34,11 +42,11 @@ func (s *Store) newClient() *http.Client {
 				if err != nil {
 					return nil, err
 				}
-				return &impatient{c, s.times.stall}, nil
+				return &impatient{c, stall}, nil
 			},
 			TLSHandshakeTimeout:   connectTime,
-			ResponseHeaderTimeout: s.times.header,
-			IdleConnTimeout:       s.times.stall,
+			ResponseHeaderTimeout: header,
+			IdleConnTimeout:       stall,
 			DisableCompression:    true, // the checksum is of the bytes as they are stored
 		},
 		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
@@ -47,7 +55,7 @@ func (s *Store) newClient() *http.Client {
 			}
 			return nil
 		},
-	}
+	}}
 }
 
 // impatient is a connection that breaks when the other side is silent for too long.
@@ -70,19 +78,19 @@ func (c *impatient) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// get asks for a URL with the headers; anything but a 2xx or one of also is a failure.
-func (s *Store) get(ctx context.Context, address string, header http.Header, also ...int) (*http.Response, error) {
+// Get asks for a URL with the headers; anything but a 2xx or one of also is a failure.
+func (c *Client) Get(ctx context.Context, address string, header http.Header, also ...int) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, &failure{state: Failed, slow: true, text: "the url cannot be asked for; correct it in the configuration"}
+		return nil, &Failure{Kind: Standing, Slow: true, Text: "the url cannot be asked for; correct it in the configuration"}
 	}
 	if header != nil {
 		req.Header = header
 	}
-	req.Header.Set("User-Agent", "helperd/"+s.opt.Version)
-	resp, err := s.client.Do(req)
+	req.Header.Set("User-Agent", c.agent)
+	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		return nil, s.netFailure(ctx, err)
+		return nil, c.Broken(ctx, err)
 	}
 	for _, code := range append(also, http.StatusOK, http.StatusPartialContent) {
 		if resp.StatusCode == code {
@@ -94,41 +102,41 @@ func (s *Store) get(ctx context.Context, address string, header http.Header, als
 }
 
 // refusal says what a server's answer means.
-func refusal(resp *http.Response) *failure {
-	f := &failure{state: Waiting, text: "the server answers " + strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)}
+func refusal(resp *http.Response) *Failure {
+	f := &Failure{Kind: Passing, Text: "the server answers " + strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)}
 	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusGone:
-		f.state, f.slow = Failed, true
-		f.text += ": it does not have the file; correct the url in the configuration, or import the file"
+		f.Kind, f.Slow = Standing, true
+		f.Text += ": it does not have the file; correct the url in the configuration, or import the file"
 	case http.StatusUnauthorized, http.StatusForbidden:
-		f.state, f.slow = Failed, true
-		f.text += ": it does not give the file away; correct the url in the configuration, or import the file"
+		f.Kind, f.Slow = Standing, true
+		f.Text += ": it does not give the file away; correct the url in the configuration, or import the file"
 	case http.StatusProxyAuthRequired:
-		f.state, f.slow = Failed, true
-		f.text += ": write user and password of the proxy into HTTPS_PROXY"
+		f.Kind, f.Slow = Standing, true
+		f.Text += ": write user and password of the proxy into HTTPS_PROXY"
 	}
 	if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && after > 0 {
-		f.after = time.Duration(min(after, 3600)) * time.Second
+		f.After = time.Duration(min(after, 3600)) * time.Second
 	}
 	return f
 }
 
-// netFailure says why no answer came, or why it broke off.
-func (s *Store) netFailure(ctx context.Context, err error) error {
+// Broken says why no answer came, or why it broke off.
+func (c *Client) Broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &failure{state: Waiting, text: fmt.Sprintf("nothing came for %s", s.times.stall)}
+		return &Failure{Kind: Passing, Text: fmt.Sprintf("nothing came for %s", c.stall)}
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
-		return &failure{state: Waiting, text: "the server or the network broke the connection off; what is here stays, and the rest is asked for"}
+		return &Failure{Kind: Passing, Text: "the server or the network broke the connection off; what is here stays, and the rest is asked for"}
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the URL
 	}
-	return &failure{state: Waiting, text: secret.ReplaceAllString(err.Error(), "//")}
+	return &Failure{Kind: Passing, Text: secret.ReplaceAllString(err.Error(), "//")}
 }
 
 // secret is user and password of a URL, as in an error about a proxy.
