@@ -103,6 +103,8 @@ func (r *rendering) write(out, notes io.Writer, p *plan.Plan, name string) error
 	switch {
 	case n == nil:
 		return fmt.Errorf("%s has no node %q, or more than one cluster has: write its full name, such as master-0.ocp4.example.com", r.config, name)
+	case n.Boot == nil && len(p.Streams) > 0:
+		return fmt.Errorf("node %s: what it boots is in a stream that could not be read here; save the stream JSON in a file of this machine and write stream: {file: ...}", n.Name)
 	case n.Boot == nil:
 		return fmt.Errorf("node %s boots nothing from here; write artifacts: at its cluster", n.Name)
 	}
