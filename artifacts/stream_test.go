@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"helperd/artifacts/fetch"
 	"helperd/plan"
 )
 
@@ -191,25 +190,4 @@ func TestStreamIsNotDowngraded(t *testing.T) {
 	if r := g.await("stream", Failed); !strings.Contains(r.Detail, "redirects from https to http") {
 		t.Errorf("detail %q", r.Detail)
 	}
-}
-
-func FuzzParseStream(f *testing.F) {
-	f.Add(streamJSON("http://example.com", map[string]version{"x86_64": newVersion(1)}))
-	f.Add([]byte(`{"architectures":{"x86_64":{"artifacts":{"metal":{"formats":{"pxe":{"kernel":{}}}}}}}}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := plan.ParseStream(b)
-		if (s == nil) == (err == nil) {
-			t.Fatalf("%v, %v", s, err)
-		}
-		if err != nil {
-			return
-		}
-		for arch, a := range s.Arches {
-			for _, o := range []plan.Origin{a.Kernel, a.Initramfs, a.Rootfs} {
-				if o.URL == "" || !fetch.IsSum(o.SHA256) {
-					t.Fatalf("%s: %+v", arch, o)
-				}
-			}
-		}
-	})
 }
