@@ -24,9 +24,9 @@ type Config struct {
 	// LB configures the balancer; clusters bring their own frontends.
 	LB LB `yaml:"lb"`
 	// HTTP configures the web server for artifacts, boot scripts and ignition.
-	HTTP FileServer `yaml:"http"`
+	HTTP HTTP `yaml:"http"`
 	// TFTP configures the TFTP server.
-	TFTP FileServer `yaml:"tftp"`
+	TFTP TFTP `yaml:"tftp"`
 	// FTP configures the FTP server.
 	FTP FTP `yaml:"ftp"`
 	// NTP configures the time server.

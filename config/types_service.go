@@ -2,17 +2,33 @@ package config
 
 import "net/netip"
 
-// FileServer configures the HTTP or TFTP server.
-type FileServer struct {
+// HTTP configures the web server.
+type HTTP struct {
 	// Enabled is true unless written.
 	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
 	// Listen is the address to listen on. Default: the helper's addresses.
 	Listen netip.Addr `yaml:"listen"`
-	// Port to listen on. Default: 8080 for http, 69 for tftp.
-	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535"`
+	// Port to listen on. Default: 8080.
+	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535,default=8080"`
+	// TLSPort serves the same by HTTPS too, such as 8443; `helperd ca` prints what clients must trust. Default: no HTTPS.
+	TLSPort int `yaml:"tls_port" jsonschema:"minimum=1,maximum=65535"`
 	// Root is a folder with files of your own.
 	Root string `yaml:"root"`
-	// Listing shows the files of a folder (http only).
+	// Listing shows the files of a folder.
+	Listing bool `yaml:"listing"`
+}
+
+// TFTP configures the TFTP server.
+type TFTP struct {
+	// Enabled is true unless written.
+	Enabled bool `yaml:"enabled" jsonschema:"default=true"`
+	// Listen is the address to listen on. Default: the helper's addresses.
+	Listen netip.Addr `yaml:"listen"`
+	// Port to listen on. Default: 69.
+	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535,default=69"`
+	// Root is a folder with files of your own.
+	Root string `yaml:"root"`
+	// Listing is for http and ftp only.
 	Listing bool `yaml:"listing"`
 }
 

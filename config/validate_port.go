@@ -101,6 +101,7 @@ func (v *validator) claims() []claim {
 	}
 	if c.HTTP.Enabled {
 		take("tcp", "http", "http.port", c.HTTP.Port, c.HTTP.Listen)
+		take("tcp", "https", "http.tls_port", c.HTTP.TLSPort, c.HTTP.Listen)
 	}
 	if c.TFTP.Enabled {
 		take("udp", "tftp", "tftp.port", c.TFTP.Port, c.TFTP.Listen)

@@ -25,6 +25,7 @@ func (b *builder) http() {
 		return
 	}
 	h.Listen = b.listen(b.c.HTTP.Listen, b.c.HTTP.Port)
+	h.TLS = b.tls()
 	h.Root, h.Listing = b.c.HTTP.Root, b.c.HTTP.Listing
 	for i := range b.c.Artifacts {
 		a := &b.c.Artifacts[i]
@@ -36,6 +37,23 @@ func (b *builder) http() {
 	for i, cl := range b.p.Clusters {
 		h.Ignition = append(h.Ignition, ignition(cl, &b.c.Clusters[i])...)
 	}
+}
+
+// tls derives where HTTPS is served, and by which names and addresses clients
+// may call the helper: those that DNS knows it by.
+func (b *builder) tls() TLS {
+	port := b.c.HTTP.TLSPort
+	if port == 0 {
+		return TLS{}
+	}
+	t := TLS{Listen: b.listen(b.c.HTTP.Listen, port), Names: []string{b.p.Helper.Name}, Addresses: b.p.Helper.Addresses()}
+	for _, cl := range b.p.Clusters {
+		t.Names = append(t.Names, b.p.Helper.Name+"."+cl.Zone)
+	}
+	if a := b.c.HTTP.Listen; a.IsValid() && !a.IsUnspecified() && !slices.Contains(t.Addresses, a) {
+		t.Addresses = append(t.Addresses, a)
+	}
+	return t
 }
 
 // withoutHTTP warns when nodes would look for a server that is switched off.

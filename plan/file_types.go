@@ -22,6 +22,15 @@ type HTTP struct {
 	Ignition []Ignition
 	// Machines may fetch artifacts and scripts: the machine networks.
 	Machines []netip.Prefix
+	TLS      TLS
+}
+
+// TLS is how the same files are served by HTTPS beside HTTP.
+type TLS struct {
+	Listen []netip.AddrPort // empty: no HTTPS
+	// Names and Addresses are what the server's certificate is good for.
+	Names     []string
+	Addresses []netip.Addr
 }
 
 // Ignition is one role's ignition file of one cluster.

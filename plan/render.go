@@ -187,6 +187,9 @@ func (h *HTTP) lines() []string {
 		return w
 	}
 	w.line("listen %s for %s", list(h.Listen), list(h.Machines))
+	if len(h.TLS.Listen) > 0 {
+		w.line("tls %s as %s", list(h.TLS.Listen), strings.Join(h.TLS.Names, ", "))
+	}
 	if h.Root != "" {
 		w.line("root %s", withListing(h.Root, h.Listing))
 	}
