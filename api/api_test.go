@@ -30,6 +30,7 @@ var start = time.Unix(1_800_000_000, 0).UTC()
 type fake struct {
 	events      *timeline.Timeline
 	reload      error
+	noCA        error
 	reinstalled string
 }
 
@@ -68,6 +69,7 @@ func (f *fake) Import(_ context.Context, archive io.Reader) Import {
 	return Import{Files: []artifacts.Imported{{Name: string(b), Outcome: artifacts.Taken}}}
 }
 
+func (f *fake) CA() (CA, error)            { return CA{"CN=x", "ab", start, "PEM\n"}, f.noCA }
 func (f *fake) PlanText() string           { return "dns:\n  \"quoted\"\n" }
 func (f *fake) Events() *timeline.Timeline { return f.events }
 func (f *fake) Reload() error              { return f.reload }
@@ -127,6 +129,9 @@ func TestRoundTrip(t *testing.T) {
 	same("plan", text, f.PlanText(), err)
 	table, err := c.Balancer(ctx)
 	same("balancer", string(table), `{"frontends":4}`, err)
+	authority, err := c.CA(ctx)
+	want, _ := f.CA()
+	same("ca", authority, want, err)
 	if err := c.Reload(ctx); err != nil {
 		t.Error(err)
 	}

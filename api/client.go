@@ -127,6 +127,9 @@ func (c *Client) Import(ctx context.Context, archive io.Reader) (v Import, err e
 	return v, nil
 }
 
+// CA asks for the certificate that clients of the helper are to trust.
+func (c *Client) CA(ctx context.Context) (CA, error) { return ask[CA](ctx, c, "/v1/ca") }
+
 // Plan asks for the plan that is served, as text.
 func (c *Client) Plan(ctx context.Context) (string, error) { return ask[string](ctx, c, "/v1/plan") }
 

@@ -20,6 +20,8 @@ type Backend interface {
 	Leases() []Lease
 	// Balancer is the state of the balancer's frontends and backends.
 	Balancer() any
+	// CA is the certificate that clients of the helper are to trust; the error says how to get one.
+	CA() (CA, error)
 	// PlanText is the plan that is served.
 	PlanText() string
 	// Artifacts are the files that nodes boot.
@@ -51,6 +53,13 @@ func Handler(b Backend) http.Handler {
 	get("/v1/lb", b.Balancer)
 	get("/v1/artifacts", func() any { return b.Artifacts() })
 	get("/v1/plan", func() any { return b.PlanText() })
+	mux.HandleFunc("GET /v1/ca", func(w http.ResponseWriter, _ *http.Request) {
+		if v, err := b.CA(); err != nil {
+			fail(w, http.StatusConflict, err)
+		} else {
+			reply(w, v)
+		}
+	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { serveEvents(w, r, b.Events()) })
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) { done(w, b.Reload()) })
 	mux.HandleFunc("POST /v1/artifacts/import", func(w http.ResponseWriter, r *http.Request) { reply(w, b.Import(r.Context(), r.Body)) })

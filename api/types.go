@@ -68,6 +68,14 @@ type Service struct {
 	Panics    uint64 `json:"panics,omitempty"`
 }
 
+// CA is the certificate of the helper's own authority.
+type CA struct {
+	Subject     string    `json:"subject"`
+	Fingerprint string    `json:"fingerprint"` // SHA-256 of the certificate, hex
+	NotAfter    time.Time `json:"not_after"`
+	PEM         string    `json:"pem"`
+}
+
 // Unserved is a part of the file that this version does not serve.
 type Unserved struct {
 	Service string `json:"service"`

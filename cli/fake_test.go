@@ -35,6 +35,8 @@ type daemon struct {
 	leases  []api.Lease
 	balance lb.Overview
 	files   []artifacts.Row
+	ca      api.CA
+	noCA    error
 	events  *timeline.Timeline
 }
 
@@ -67,6 +69,7 @@ func (d *daemon) Import(_ context.Context, archive io.Reader) api.Import {
 	}
 }
 
+func (d *daemon) CA() (api.CA, error)        { return d.ca, d.noCA }
 func (d *daemon) PlanText() string           { return "dns:\n  listen 192.168.67.2:53\n" }
 func (d *daemon) Events() *timeline.Timeline { return d.events }
 func (d *daemon) Reload() error              { return nil }
@@ -243,6 +246,11 @@ func daemons() map[string]*daemon {
 		}},
 		nodes: []api.Node{}, leases: []api.Lease{}, events: timeline.New(time.Now),
 	}}
+	all["healthy"].ca = api.CA{
+		Subject: "CN=helperd CA of helper", Fingerprint: "3f2a9c", NotAfter: time.Unix(2_100_000_000, 0).UTC(),
+		PEM: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+	}
+	all["fresh"].noCA = errors.New("there is no certificate authority yet; write `tls_port: 8443` under `http:`")
 	held := all["held"].status.Services
 	held[0].Listeners[1].Bound, held[0].Listeners[1].Holder = false, "systemd-resolved (pid 812)"
 	held[0].State, held[0].Problem = services.Degraded, "tcp 192.168.67.2:53 is held by systemd-resolved (pid 812): stop it, the port is taken as soon as it is free"

@@ -18,6 +18,7 @@ import (
 
 	"helperd/api"
 	"helperd/artifacts"
+	"helperd/ca"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp"
@@ -156,6 +157,18 @@ func (b backend) PlanText() string {
 		return p.String()
 	}
 	return ""
+}
+
+// CA implements api.Backend.
+func (b backend) CA() (api.CA, error) {
+	root, err := b.ca.Root()
+	if errors.Is(err, ca.ErrNone) {
+		return api.CA{}, fmt.Errorf("%w; write `tls_port: 8443` under `http:`: it is made when HTTPS is served", err)
+	}
+	if err != nil {
+		return api.CA{}, err
+	}
+	return api.CA{Subject: root.Subject(), Fingerprint: root.Fingerprint(), NotAfter: root.NotAfter(), PEM: string(root.PEM())}, nil
 }
 
 // Events implements api.Backend.

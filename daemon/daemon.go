@@ -14,6 +14,7 @@ import (
 
 	"helperd/api"
 	"helperd/artifacts"
+	"helperd/ca"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -47,6 +48,7 @@ type Daemon struct {
 	events    *timeline.Timeline
 	nodes     *nodes.Registry
 	artifacts *artifacts.Store
+	ca        *ca.Authority
 	sockets   *socket.Table
 	metrics   *prometheus.Registry
 	services  []*service // in the order of Commit
@@ -84,7 +86,7 @@ func newDaemon(opt Options) (*Daemon, error) {
 		return nil, err
 	}
 	opt.ConfigPath = path
-	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry()}
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry(), ca: ca.New(opt.StateDir, time.Now)}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/artifacts"
+	"helperd/ca"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -99,6 +100,10 @@ type Host struct {
 	Nodes   *nodes.Registry
 	// Artifacts says where the files are that nodes boot.
 	Artifacts *artifacts.Store
-	Store     *state.Store
-	Metrics   prometheus.Registerer
+	// CA signs certificates of the helper's own servers.
+	CA *ca.Authority
+	// StateDir is the folder for files that survive a restart; empty: none are kept.
+	StateDir string
+	Store    *state.Store
+	Metrics  prometheus.Registerer
 }

@@ -69,7 +69,11 @@ func notThere(name string, err error) string {
 // timeline. It reports whether all of f was sent.
 func (x *exchange) serveFile(f *os.File, st fs.FileInfo) (whole bool) {
 	size := st.Size()
+	x.size = size
 	x.w.Header().Set("Etag", etag(st))
+	if tidyRange(x.r); size == 0 {
+		delete(x.r.Header, "Range") // an empty file has no part
+	}
 	if size >= progressFrom {
 		next := time.Now().Add(time.Second)
 		x.w.progress = func(now time.Time) {
@@ -120,8 +124,16 @@ func (x *exchange) offset() int64 {
 	return n
 }
 
+// tells reports whether a download of size bytes is for the timeline. What happens to a
+// node is, and so is every download of what nodes boot; a small file of the user's own
+// that somebody else fetches is in the download log alone.
+func (x *exchange) tells(size int64) bool { return !x.own || x.node != nil || size >= progressFrom }
+
 // got tells the timeline how far the download is.
 func (x *exchange) got(size int64) {
+	if !x.tells(size) {
+		return
+	}
 	x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPGet, Addr: x.addr, File: x.path, Bytes: x.offset() + x.w.sent, Total: size})
 }
 
@@ -130,11 +142,15 @@ func (x *exchange) broke(size int64) {
 	why := errBrokeOff.Error()
 	switch {
 	case errors.Is(x.w.err, errStalled):
-		why = "the client took nothing for " + x.w.stall.String() + " and was cut"
+		why = fmt.Sprintf("the client took less than %d KiB in %s and was cut", minTake>>10, x.w.stall)
 	case x.w.err == nil:
 		why = "the file became shorter while it was sent; replace files by renaming, not by writing into them"
 	}
+	x.broken = true
 	x.count.failed.Add(1)
+	if !x.tells(size) {
+		return
+	}
 	x.host.Log.Info("download broke off", "ip", x.addr, "file", x.path, "bytes", x.w.sent, "err", x.w.err)
 	x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPFailed, Addr: x.addr, File: x.path, Bytes: x.offset() + x.w.sent, Total: size, Detail: why})
 }

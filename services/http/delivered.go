@@ -1,9 +1,7 @@
 package http
 
 import (
-	"context"
 	"errors"
-	"net"
 	"syscall"
 	"time"
 
@@ -13,47 +11,58 @@ import (
 // errBrokeOff ends a download whose client reset the connection.
 var errBrokeOff = errors.New("the client closed the connection")
 
-// connKey is where the context of a request has its connection.
-type connKey struct{}
-
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
-
 // delivered waits until the client has acknowledged all that was written: the
 // kernel takes megabytes that may never arrive. It does not count what did not arrive.
 func (x *exchange) delivered() error {
-	c, ok := x.r.Context().Value(connKey{}).(syscall.Conn)
-	if !ok {
-		return errors.ErrUnsupported
+	err := x.acknowledged(0)
+	if err != nil {
+		x.w.sent = max(x.w.sent-x.conn.pending(), 0)
+		x.w.failed(err)
 	}
-	raw, err := c.SyscallConn()
+	return err
+}
+
+// acknowledged waits until the client has confirmed all that was written, for at
+// most d; 0: for as long as it confirms more within the stall time.
+func (x *exchange) acknowledged(d time.Duration) error {
+	raw, err := x.conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	least, moved := 0, time.Now()
+	begun := time.Now()
+	least, moved := 0, begun
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		left, alive, err := unacknowledged(raw)
+		now := time.Now()
 		if left < least {
-			moved = time.Now()
+			moved = now
 		}
 		least = left
 		switch {
 		case err != nil:
+			return err
 		case left == 0:
 			return nil
 		case !alive:
-			err = errBrokeOff
-		case time.Since(moved) > x.w.stall:
-			err = errStalled
-		default:
-			time.Sleep(wait)
-			continue
+			return errBrokeOff
+		case now.Sub(moved) > x.w.stall, d > 0 && now.Sub(begun) > d:
+			return errStalled
 		}
-		x.w.sent = max(x.w.sent-int64(left), 0)
-		x.w.failed(err)
-		return err
+		time.Sleep(wait)
 	}
+}
+
+// pending is the number of bytes that were written and that the client has not confirmed.
+func (c *conn) pending() int64 {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	left, _, err := unacknowledged(raw)
+	if err != nil {
+		return 0 // the connection is closed
+	}
+	return int64(left)
 }
 
 // unacknowledged is the number of bytes that the client has not confirmed, and

@@ -2,7 +2,6 @@ package http
 
 import (
 	"io"
-	"net"
 	nethttp "net/http"
 	"net/netip"
 	"path"
@@ -24,25 +23,29 @@ const checkPath = "/.well-known/helperd"
 type exchange struct {
 	*Service
 	state *state
+	conn  *conn
 	w     *writer
 	r     *nethttp.Request
+	begun time.Time
 	addr  netip.Addr
 	node  *plan.Node // that asks; nil: another machine
 	path  string
+
+	own    bool  // the file is one of the user's own
+	size   int64 // of the file in bytes, where one is sent; else 0
+	broken bool  // less was sent than promised
 }
 
 // handle serves one request. A panic ends this request alone.
 func (s *Service) handle(rw nethttp.ResponseWriter, r *nethttp.Request) {
-	w := &writer{ResponseWriter: rw, control: nethttp.NewResponseController(rw), stall: s.stall}
-	err := s.host.Guard.Run("http request", func() {
-		s.host.Fuse.Check()
-		x := &exchange{Service: s, state: s.state.Load(), w: w, r: r, addr: remote(r), path: r.URL.Path}
-		x.node = x.state.nodes[x.addr]
-		x.serve()
-	})
+	c := r.Context().Value(connKey{}).(*conn)
+	w := &writer{ResponseWriter: rw, conn: c, stall: s.stall}
+	x := &exchange{Service: s, conn: c, w: w, r: r, begun: time.Now(), addr: c.addr, path: r.URL.Path}
+	err := s.host.Guard.Run("http request", x.serve)
 	s.count.requests.Add(1)
 	s.count.bytes.Add(uint64(w.sent))
 	if err == nil {
+		x.log()
 		return
 	}
 	if w.status != 0 {
@@ -52,20 +55,19 @@ func (s *Service) handle(rw nethttp.ResponseWriter, r *nethttp.Request) {
 	nethttp.Error(w, "internal error; helperd has logged it", nethttp.StatusInternalServerError)
 }
 
-// remote is the address of the client as the plan writes it.
-func remote(r *nethttp.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	a, _ := netip.ParseAddr(host) // zero: nobody we know
-	return a.Unmap().WithZone("")
-}
+// serverName is what every answer says of its server.
+var serverName = []string{"helperd"}
 
 func (x *exchange) serve() {
-	x.w.wait(x.w.stall)
+	x.host.Fuse.Check()
+	x.state = x.Service.state.Load()
+	x.node = x.state.nodes[x.addr]
+	x.conn.within(x.w.stall)
 	h := x.w.Header()
-	h.Set("Server", "helperd")
+	h["Server"] = serverName
+	if x.path == "" && x.r.URL.Host != "" {
+		x.path = "/" // RFC 9112 section 3.2.2: http://helper is http://helper/
+	}
 	switch {
 	case x.r.Method != nethttp.MethodGet && x.r.Method != nethttp.MethodHead:
 		h.Set("Allow", "GET, HEAD")
@@ -77,6 +79,9 @@ func (x *exchange) serve() {
 	case !x.state.plan.HTTP.Enabled:
 		x.closeAfter()
 		x.text(nethttp.StatusServiceUnavailable, "the web server is switched off\n")
+	case !strings.HasPrefix(x.path, "/"):
+		x.closeAfter()
+		x.text(nethttp.StatusBadRequest, "write a path that begins with /\n")
 	case x.path == checkPath:
 		x.w.WriteHeader(nethttp.StatusNoContent)
 	case !safe(x.path):
@@ -88,6 +93,9 @@ func (x *exchange) serve() {
 }
 
 func (x *exchange) route() {
+	if x.serveCached() {
+		return
+	}
 	if f := x.state.files[x.path]; f != nil {
 		x.serveArtifact(f)
 		return
@@ -96,7 +104,7 @@ func (x *exchange) route() {
 		x.serveIgnition(g)
 		return
 	}
-	if x.serveBoot() {
+	if x.serveBoot() || x.serveAuthority() {
 		return
 	}
 	if root := x.state.plan.HTTP.Root; root != "" {
@@ -110,7 +118,7 @@ func (x *exchange) route() {
 // sent along is neither waited for nor taken for the next request.
 func (x *exchange) closeAfter() {
 	x.w.Header().Set("Connection", "close")
-	_ = x.w.control.SetReadDeadline(time.Now().Add(tick)) // net/http reads what is left of the body
+	_ = x.conn.SetReadDeadline(time.Now().Add(tick)) // net/http reads what is left of the body
 }
 
 // safe reports whether a decoded path stays inside and names nothing hidden.

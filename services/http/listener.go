@@ -1,98 +1,126 @@
 package http
 
 import (
+	"bytes"
+	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
+	"helperd/internal/socket"
 	"helperd/timeline"
 )
 
-// Caps on open connections.
-const (
-	maxConnections = 8192
-	maxPerClient   = 256
-)
-
-// clients counts open connections by address.
-type clients struct {
-	mu      sync.Mutex
-	perAddr map[netip.Addr]int
-	total   int
-}
-
-func newClients() *clients { return &clients{perAddr: map[netip.Addr]int{}} }
-
-// full reports whether a gets no further connection.
-func (c *clients) full(a netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.fullLocked(a)
-}
-
-func (c *clients) fullLocked(a netip.Addr) bool {
-	return c.total >= maxConnections || c.perAddr[a] >= maxPerClient
-}
-
-func (c *clients) enter(a netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.fullLocked(a) {
-		return false
-	}
-	c.total++
-	c.perAddr[a]++
-	return true
-}
-
-func (c *clients) leave(a netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total--
-	if c.perAddr[a]--; c.perAddr[a] == 0 {
-		delete(c.perAddr, a)
-	}
-}
-
-func (c *clients) open() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.total
-}
-
-// listener accepts within the caps, so that one client cannot take every descriptor.
+// listener accepts within the caps, so that one client cannot take every
+// descriptor, and speaks TLS where the state wants that.
 type listener struct {
 	*net.TCPListener
 	service *Service
+	socket  *socket.Socket
 }
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
+	s := l.service
 	for {
-		c, err := l.AcceptTCP()
+		tcp, err := l.AcceptTCP()
 		if err != nil {
 			return nil, err
 		}
-		addr := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		s := l.service
-		if s.clients.enter(addr) {
-			return &conn{TCPConn: c, leave: sync.OnceFunc(func() { s.clients.leave(addr) })}, nil
+		addr := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("") // as the plan writes it
+		st := s.state.Load()
+		if !s.clients.enter(addr, st.known(addr)) {
+			_ = tcp.SetLinger(0) // no TIME_WAIT for a flood
+			_ = tcp.Close()
+			s.count.refused.Add(1)
+			s.host.Events.Emit(timeline.Event{Kind: timeline.HTTPFailed, Addr: addr, Detail: "too many open connections, from this address or in all; close some"})
+			continue
 		}
-		_ = c.SetLinger(0) // no TIME_WAIT for a flood
-		_ = c.Close()
-		s.count.refused.Add(1)
-		s.host.Events.Emit(timeline.Event{Kind: timeline.HTTPFailed, Addr: addr, Detail: "too many open connections from this address; close some"})
+		c := &conn{TCPConn: tcp, addr: addr, leave: sync.OnceFunc(func() { s.clients.leave(addr) })}
+		if st.certificate != nil && st.secure[l.socket] {
+			c.secure = true
+			return tls.Server(c, s.tls), nil
+		}
+		return c, nil
 	}
 }
 
 // conn is a counted connection. The embedded ReadFrom keeps sendfile.
 type conn struct {
 	*net.TCPConn
-	leave func()
+	addr   netip.Addr // of the client
+	secure bool       // TLS is spoken on it
+	leave  func()
+
+	// What follows belongs to the goroutine that answers.
+	deadline time.Time // of writes
+	held     []byte    // the first piece of an answer, of which more is to come
+	rest     int       // bytes of the body that are not written yet; 0: nothing is held
+}
+
+// connKey is where the context of a request has its connection.
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
 	c.leave()
 	return c.TCPConn.Close()
+}
+
+// within makes d from now the deadline of what is written next. One that is
+// nearly as far is left alone: setting it costs as much as looking a file up.
+func (c *conn) within(d time.Duration) {
+	now := time.Now()
+	if left := c.deadline.Sub(now); left <= d && left > d/2 {
+		return
+	}
+	c.deadline = now.Add(d)
+	_ = c.SetWriteDeadline(c.deadline) // fails for a closed connection, which the write shows
+}
+
+// gather makes header and body of the next answer, whose body has n bytes,
+// leave at once, though net/http writes them in two pieces. A second packet
+// costs more than all else that is done for a small file.
+func (c *conn) gather(n int) {
+	if !c.secure {
+		c.rest = n
+	}
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.rest == 0 {
+		return c.TCPConn.Write(p)
+	}
+	body := len(p)
+	if len(c.held) == 0 {
+		end := bytes.Index(p, []byte("\r\n\r\n"))
+		if end < 0 {
+			c.rest = 0
+			return c.TCPConn.Write(p)
+		}
+		body -= end + 4
+	}
+	if c.rest -= body; c.rest > 0 {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	c.rest = 0
+	if len(c.held) == 0 {
+		return c.TCPConn.Write(p)
+	}
+	pieces := net.Buffers{c.held, p}
+	n, err := pieces.WriteTo(c.TCPConn)
+	n -= int64(len(c.held))
+	c.held = c.held[:0]
+	return int(max(n, 0)), err
 }

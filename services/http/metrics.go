@@ -31,6 +31,10 @@ func (s *Service) describeMetrics() {
 		s.host.Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: m.name, Help: m.help},
 			func() float64 { return float64(m.c.Load()) }))
 	}
+	s.host.Metrics.MustRegister(prometheus.NewCounterFunc(
+		prometheus.CounterOpts{Name: "helperd_http_unlogged_requests_total", Help: "Requests that are not in the download log: too many a second, or the disk too slow."},
+		func() float64 { return float64(s.downloads.unlogged()) },
+	))
 	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "helperd_http_open_connections", Help: "Connections that are open."}, func() float64 { return float64(s.clients.open()) },
 	))

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +52,10 @@ func (x *exchange) serveOwn(root string) {
 	case st.IsDir():
 		x.serveFolder(f)
 	case st.Mode().IsRegular() && !strings.HasSuffix(x.path, "/"):
-		x.w.Header().Set("Content-Type", cmp.Or(mime.TypeByExtension(path.Ext(x.path)), "application/octet-stream"))
+		x.own = true
+		kind := cmp.Or(mime.TypeByExtension(path.Ext(x.path)), "application/octet-stream")
+		x.w.Header().Set("Content-Type", kind)
+		x.state.cache.keep(x.path, filepath.Join(root, x.path), kind, f, st)
 		x.serveFile(f, st)
 	default:
 		x.missed("there is no such file")

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/artifacts"
+	"helperd/ca"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/nodes"
@@ -73,7 +74,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 	}
 	g.host = services.Host{
 		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
-		Nodes: registry, Artifacts: artifacts.New(), Store: store, Metrics: prometheus.NewRegistry(),
+		Nodes: registry, Artifacts: artifacts.New(), CA: ca.New(dir, time.Now), StateDir: dir, Store: store, Metrics: prometheus.NewRegistry(),
 	}
 	g.Service = New(g.host)
 	g.server = freePort(t)

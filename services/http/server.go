@@ -36,6 +36,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	readers := socket.NewReaders(s.host.Guard, "http accept", func(ctx context.Context, sock *socket.Socket) error {
 		return s.accept(ctx, server, sock)
 	})
+	s.host.Guard.Loop(ctx, "http download log", s.serveLog)
 	defer func() {
 		readers.Stop()
 		_ = server.Close()
@@ -65,7 +66,7 @@ func (s *Service) accept(ctx context.Context, server *nethttp.Server, sock *sock
 	if err != nil {
 		return err
 	}
-	l := &listener{TCPListener: listeners[0], service: s}
+	l := &listener{TCPListener: listeners[0], service: s, socket: sock}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.host.Guard.Go("http close", func() {

@@ -92,7 +92,7 @@ func TestStall(t *testing.T) {
 	open()
 	eventually(t, "the client that takes nothing is cut", func() bool {
 		for _, e := range g.events.Since(0) {
-			if e.Kind == timeline.HTTPFailed && strings.Contains(e.Detail, "took nothing for 1.5s") {
+			if e.Kind == timeline.HTTPFailed && strings.Contains(e.Detail, "less than 64 KiB in 1.5s") {
 				return e.Bytes > 0 && e.Bytes < e.Total && e.Node == g.worker.FQDN
 			}
 		}

@@ -2,11 +2,14 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"helperd/boot"
+	"helperd/ca"
 	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services"
@@ -17,23 +20,29 @@ type Service struct {
 	host  services.Host
 	state atomic.Pointer[state] // nil before the first Commit
 	// changed tells Serve that state has other sockets than before.
-	changed chan struct{}
-	clients *clients
-	count   counters
-	stall   time.Duration // how long a client may take nothing
-	header  time.Duration // how long it may take for its header
+	changed   chan struct{}
+	clients   *clients
+	count     counters
+	downloads *downloads
+	tls       *tls.Config
+	stall     time.Duration // in which a client must take something
+	header    time.Duration // how long it may take for its header
 }
 
 var _ services.Service = (*Service)(nil)
 
 const (
-	stallAfter    = time.Minute // a client that takes nothing for so long is cut
+	stallAfter    = time.Minute // a client that takes less than minTake in it is cut
 	headerTimeout = 10 * time.Second
 )
 
 // New gives a server that serves nothing yet.
 func New(h services.Host) *Service {
-	s := &Service{host: h, changed: make(chan struct{}, 1), clients: newClients(), stall: stallAfter, header: headerTimeout}
+	s := &Service{
+		host: h, changed: make(chan struct{}, 1), clients: newClients(), downloads: openDownloads(h.StateDir),
+		stall: stallAfter, header: headerTimeout,
+	}
+	s.tls = s.tlsConfig()
 	s.describeMetrics()
 	return s
 }
@@ -50,6 +59,12 @@ type state struct {
 	nodes    map[netip.Addr]*plan.Node // by address
 	boot     *boot.Resolver
 	sockets  []*socket.Socket
+	cache    cache
+
+	secure      map[*socket.Socket]bool // TLS is spoken on it
+	certificate *ca.Server              // nil: no TLS
+	authority   []byte                  // PEM
+	tlsProblem  error                   // why there is no TLS though the plan wants it
 }
 
 // Prepare takes the sockets of p. Files are looked up when they are asked for,
@@ -57,7 +72,7 @@ type state struct {
 func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
 	st := &state{
 		plan: p, files: map[string]*plan.File{}, ignition: map[string]*plan.Ignition{}, nodes: map[netip.Addr]*plan.Node{},
-		boot: boot.Files(p),
+		boot: boot.Files(p), secure: map[*socket.Socket]bool{},
 	}
 	for i := range p.HTTP.Files {
 		st.files[p.HTTP.Files[i].Path] = &p.HTTP.Files[i]
@@ -72,17 +87,32 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 			}
 		}
 	}
-	if p.HTTP.Enabled {
-		for _, addr := range p.HTTP.Listen {
-			sock, err := s.host.Sockets.Acquire(socket.Key{Network: "tcp", Addr: addr}, socket.Options{})
-			if err != nil {
-				st.release()
-				return nil, err
-			}
-			st.sockets = append(st.sockets, sock)
-		}
+	if err := s.listen(st); err != nil {
+		st.release()
+		return nil, err
 	}
 	return &change{s, st}, nil
+}
+
+// listen takes the sockets of st's plan. Without a certificate there is no HTTPS, and all else goes on.
+func (s *Service) listen(st *state) error {
+	h := &st.plan.HTTP
+	if !h.Enabled {
+		return nil
+	}
+	addrs := h.Listen
+	if s.certify(st); st.certificate != nil {
+		addrs = slices.Concat(addrs, h.TLS.Listen)
+	}
+	for i, addr := range addrs {
+		sock, err := s.host.Sockets.Acquire(socket.Key{Network: "tcp", Addr: addr}, socket.Options{})
+		if err != nil {
+			return err
+		}
+		st.sockets = append(st.sockets, sock)
+		st.secure[sock] = i >= len(h.Listen)
+	}
+	return nil
 }
 
 func (st *state) release() {
@@ -91,10 +121,15 @@ func (st *state) release() {
 	}
 }
 
+// known reports whether a is the address of a node or of the helper itself.
+func (st *state) known(a netip.Addr) bool {
+	return st.nodes[a] != nil || a == st.plan.Helper.Address || a == st.plan.Helper.Address6
+}
+
 // machine reports whether a may have what is for machines: a node, an address
 // of the machine networks, or the helper itself.
 func (st *state) machine(a netip.Addr) bool {
-	if st.nodes[a] != nil || a == st.plan.Helper.Address || a == st.plan.Helper.Address6 {
+	if st.known(a) {
 		return true
 	}
 	for _, n := range st.plan.HTTP.Machines {

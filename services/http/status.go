@@ -3,6 +3,7 @@ package http
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -27,6 +28,12 @@ func (s *Service) Status() services.Status {
 	}
 	for _, problem := range st.missing(s.host.Artifacts) {
 		out.Degrade(problem)
+	}
+	if st.tlsProblem != nil {
+		out.Degrade("no HTTPS: " + st.tlsProblem.Error())
+	}
+	if problem := s.downloads.problem.Load(); problem != nil {
+		out.Degrade(*problem)
 	}
 	return out
 }
@@ -75,14 +82,15 @@ func (s *Service) Check(ctx context.Context) error {
 		if !sock.Status().Bound {
 			continue
 		}
-		if err := ask(ctx, sock.Key.Addr); err != nil && !s.clients.full(sock.Key.Addr.Addr()) {
+		own := sock.Key.Addr.Addr()
+		if err := ask(ctx, sock.Key.Addr, st.secure[sock]); err != nil && !s.clients.full(own, st.known(own)) {
 			return fmt.Errorf("%s does not answer: %w", sock.Key.Addr, err)
 		}
 	}
 	return nil
 }
 
-func ask(ctx context.Context, server netip.AddrPort) error {
+func ask(ctx context.Context, server netip.AddrPort, secure bool) error {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	var d net.Dialer
@@ -101,6 +109,9 @@ func ask(ctx context.Context, server netip.AddrPort) error {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
+	}
+	if secure {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // we ask ourselves: that there is an answer counts
 	}
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", checkPath, server); err != nil {
 		return err

@@ -150,7 +150,7 @@ func TestCheckGivesNoFalseAlarm(t *testing.T) {
 	g := newRig(t, nil)
 	own := g.server.Addr()
 	for range maxPerClient {
-		g.clients.enter(own)
+		g.clients.enter(own, true)
 	}
 	if err := g.Check(t.Context()); err != nil {
 		t.Errorf("at the cap of an address: %v", err)
@@ -159,7 +159,7 @@ func TestCheckGivesNoFalseAlarm(t *testing.T) {
 		g.clients.leave(own)
 	}
 	for i := range maxConnections {
-		g.clients.enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+		g.clients.enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), true)
 	}
 	if err := g.Check(t.Context()); err != nil {
 		t.Errorf("at the cap of all: %v", err)

@@ -16,23 +16,24 @@ const (
 	sendChunk = 16 << 20
 )
 
-// errStalled ends a download whose client takes nothing.
-var errStalled = errors.New("the client took nothing for too long")
+// errStalled ends a download whose client takes too little.
+var errStalled = errors.New("the client took too little for too long")
+
+// minTake in bytes is what a client must take of a large file within the stall
+// time: 1 KiB/s. One byte a minute would hold a connection for years.
+const minTake = 64 << 10
 
 // writer counts what leaves, looks at the clock, and cuts a client that takes
-// nothing for the stall time. Files still leave by sendfile.
+// too little. Files still leave by sendfile.
 type writer struct {
 	nethttp.ResponseWriter
-	control  *nethttp.ResponseController
+	conn     *conn
 	stall    time.Duration
 	status   int
 	sent     int64           // bytes of the body
 	err      error           // the first of the connection
 	progress func(time.Time) // after every chunk; nil: nobody asks
 }
-
-// Unwrap lets a ResponseController find the connection.
-func (w *writer) Unwrap() nethttp.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *writer) WriteHeader(status int) {
@@ -47,7 +48,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = nethttp.StatusOK
 	}
-	w.wait(w.stall)
+	w.conn.within(w.stall)
 	n, err := w.ResponseWriter.Write(p)
 	w.sent += int64(n)
 	w.failed(err)
@@ -56,8 +57,8 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // flush writes out what is buffered.
 func (w *writer) flush() error {
-	w.wait(w.stall)
-	err := w.control.Flush()
+	w.conn.within(w.stall)
+	err := nethttp.NewResponseController(w.ResponseWriter).Flush()
 	w.failed(err)
 	return err
 }
@@ -69,7 +70,7 @@ func (w *writer) ReadFrom(src io.Reader) (total int64, err error) {
 		limit = &io.LimitedReader{R: src, N: math.MaxInt64}
 	}
 	rf, fast := w.ResponseWriter.(io.ReaderFrom)
-	if _, isFile := limit.R.(*os.File); !isFile || !fast {
+	if _, isFile := limit.R.(*os.File); !isFile || !fast || w.conn.secure {
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	if w.status == 0 {
@@ -80,38 +81,37 @@ func (w *writer) ReadFrom(src io.Reader) (total int64, err error) {
 	if err := w.flush(); err != nil {
 		return 0, err
 	}
-	defer w.wait(w.stall)
-	moved := time.Now()
+	defer w.conn.within(w.stall)
+	since, base := time.Now(), int64(0) // what the client had taken, and when
 	for limit.N > 0 {
-		w.wait(min(tick, w.stall))
+		w.conn.within(min(tick, w.stall))
 		n, err := rf.ReadFrom(&io.LimitedReader{R: limit.R, N: min(limit.N, sendChunk)})
 		total, limit.N = total+n, limit.N-n
 		w.sent += n
 		now := time.Now()
-		if n > 0 {
-			moved = now
-			if w.progress != nil {
-				w.progress(now)
-			}
+		if n > 0 && w.progress != nil {
+			w.progress(now)
 		}
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && now.Sub(moved) < w.stall:
+		case errors.Is(err, os.ErrDeadlineExceeded) && now.Sub(since) < w.stall:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			w.failed(errStalled)
-			return total, errStalled
+			taken := total - w.conn.pending()
+			if taken-base < minTake {
+				w.failed(errStalled)
+				return total, errStalled
+			}
+			since, base = now, taken
 		case err != nil:
 			w.failed(err)
 			return total, err
 		case n == 0:
 			return total, nil // the file is shorter than it was
+		case limit.N > 0:
+			since, base = now, total-w.conn.pending()
 		}
 	}
 	return total, nil
 }
-
-// wait makes d from now the deadline of what is written next. The connection
-// of a test has none; a real one cannot fail here but closed, which the write shows.
-func (w *writer) wait(d time.Duration) { _ = w.control.SetWriteDeadline(time.Now().Add(d)) }
 
 func (w *writer) failed(err error) {
 	if w.err == nil && err != nil {
