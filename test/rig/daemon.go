@@ -67,6 +67,19 @@ var binary = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
+// Binary puts the helperd to test into a folder, once, and gives its path: the
+// folder where it was built may be closed to the user that runs it.
+func Binary(t testing.TB, dir string) string {
+	t.Helper()
+	program := filepath.Join(dir, "helperd")
+	if _, err := os.Stat(program); err != nil {
+		b, err := binary()
+		must(t, err)
+		must(t, os.WriteFile(program, b, 0o755))
+	}
+	return program
+}
+
 // Start runs helperd in the helper's namespace as an unprivileged user and
 // waits until it serves the file. When the test fails its log is shown.
 func (r *Rig) Start(t testing.TB) {
@@ -74,12 +87,7 @@ func (r *Rig) Start(t testing.TB) {
 	if r.daemon != nil {
 		t.Fatal("helperd runs already")
 	}
-	program := filepath.Join(r.Dir, "helperd") // a copy: the other folder may be closed to the user
-	if _, err := os.Stat(program); err != nil {
-		b, err := binary()
-		must(t, err)
-		must(t, os.WriteFile(program, b, 0o755))
-	}
+	program := Binary(t, r.Dir)
 	id := strconv.Itoa(uid)
 	d := &daemon{log: &logFile{}, exit: make(chan error, 1)}
 	d.cmd = r.Helper.Exec("setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL",

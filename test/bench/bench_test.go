@@ -1,0 +1,75 @@
+package bench
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMedian(t *testing.T) {
+	for _, tt := range []struct {
+		in   []float64
+		want float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 9}, 3}} {
+		if got := median(tt.in); got != tt.want {
+			t.Errorf("median of %v is %v, want %v", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	c := &Comparison{
+		Units:   Units{Rate: "MB/s", CPU: "CPU s/GB", Per: 1000},
+		Servers: []Server{{Name: "ours"}, {Name: "peer"}},
+		Loads: []Load{
+			{Name: "small", Bars: []Bar{{Peer: "peer", Rate: 2, CPU: 0.5}}},
+			{Name: "large", Bars: []Bar{{Peer: "peer", Rate: 3, CPU: 0.4}, {Peer: "nobody"}}},
+		},
+	}
+	tab := newTable(c)
+	for load := range c.Loads {
+		for range 3 {
+			tab.add(load, 0, Work{Amount: 100, Elapsed: time.Second}, time.Second)
+			tab.add(load, 1, Work{Amount: 100, Elapsed: 2 * time.Second}, 2*time.Second)
+		}
+	}
+	var out strings.Builder
+	tab.write(&out, 3, time.Minute)
+	for _, want := range []string{
+		"MB/s  ours  peer  / peer\n", "small   100  50.0    2.00\n",
+		"CPU s/GB  ours  peer  / peer\n", "small  10.0  20.0    0.50\n",
+		"missed: large: 2.00x the MB/s of peer, want at least 3.00x\n",
+		"missed: large: 0.50x the CPU s/GB of peer, want at most 0.40x\n",
+		`large: no server "nobody" to compare with`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if len(tab.missed()) != 3 {
+		t.Errorf("missed %q, want 3", tab.missed())
+	}
+}
+
+// What a server forks is counted, also while its parent has not waited for it, and ends with the server.
+func TestForkedCPUCounts(t *testing.T) {
+	l := NewLab(t)
+	t.Run("inner", func(t *testing.T) {
+		p := start(t, l.Servers, []string{"sh", "-c", "(while :; do :; done) & sleep 1000"})
+		err := await(func() error {
+			if used, err := p.cpu(); used < 100*time.Millisecond {
+				return fmt.Errorf("%v used, %v", used, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	out, err := exec.Command("ip", "netns", "pids", l.Servers.Name).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("still running: %s, %v", out, err)
+	}
+}
