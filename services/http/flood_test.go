@@ -1,0 +1,124 @@
+package http
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	nethttp "net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"helperd/timeline"
+)
+
+// flood opens n connections from a that send the begin of a header and no more.
+// It gives those that the server has not cut yet.
+func (g *rig) flood(t *testing.T, a string, n int) (open []net.Conn) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(a)}}
+	for range n {
+		c, err := d.DialContext(t.Context(), "tcp", g.server.String())
+		if err != nil {
+			continue // cut while it was opened
+		}
+		t.Cleanup(func() { c.Close() })
+		io.WriteString(c, "GET / HTTP/1.1\r\nX: ")
+		open = append(open, c)
+	}
+	return open
+}
+
+// boots walks a node's boot and fails when a step takes long.
+func (g *rig) boots(t *testing.T) {
+	t.Helper()
+	begun := time.Now()
+	for _, path := range []string{"/boot/52-54-00-00-00-02.ipxe", kernelPath, rootfsPath} {
+		if a := g.do(t, "GET", workerAddr, path); a.StatusCode != 200 {
+			t.Errorf("%s: %s", path, a.Status)
+		}
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("the boot took %s", took)
+	}
+}
+
+// Neither one address nor all of them together, with headers that never end,
+// keep a node from booting; the time for a header over, strangers are served again.
+func TestSlowlorisHoldsNobody(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, func(g *rig) { g.header = 20 * time.Second })
+	g.flood(t, poolAddr, 300)
+	eventually(t, "one address has its share", func() bool { return g.clients.open() == maxPerClient })
+	g.boots(t)
+	if a := g.do(t, "GET", farAddr, kernelPath); a.StatusCode != 200 {
+		t.Errorf("another stranger: %s", a.Status)
+	}
+	opened := 0
+	for host := 0; opened < maxConnections+1000 && g.clients.open() < maxStrangers; host++ {
+		opened += len(g.flood(t, fmt.Sprintf("127.7.%d.%d", host/250, 1+host%250), 200))
+	}
+	eventually(t, "strangers have their share", func() bool { return g.clients.open() >= maxStrangers })
+	if _, err := from(farAddr).Get("http://" + g.server.String() + kernelPath); err == nil {
+		t.Error("a stranger is served although the share of strangers is used up: the test tests nothing")
+	}
+	g.boots(t)
+	if err := g.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	end := time.Now().Add(60 * time.Second)
+	for g.clients.open() > 0 && time.Now().Before(end) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if a := g.do(t, "GET", farAddr, kernelPath); a.StatusCode != 200 {
+		t.Errorf("a stranger afterwards: %s", a.Status)
+	}
+}
+
+// A client that takes a little before each deadline is cut all the same.
+func TestTrickle(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, func(g *rig) { g.stall = time.Second })
+	g.put(t, "rootfs.img", 64<<20)
+	c := g.dial(t, workerAddr, "GET "+rootfsPath+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	buf := make([]byte, 1<<10)
+	eventually(t, "the client is cut", func() bool {
+		io.ReadFull(c, buf)
+		time.Sleep(100 * time.Millisecond)
+		return g.clients.open() == 0
+	})
+	if e := g.seen(t, timeline.HTTPFailed, rootfsPath); !strings.Contains(e.Detail, "less than 64 KiB") || e.Bytes == 0 {
+		t.Errorf("event %+v", e)
+	}
+}
+
+// Requests that come all at once are answered in their order.
+func TestPipelining(t *testing.T) {
+	g := newRig(t, nil)
+	g.write(t, "root/small", ten)
+	paths := []string{"/small", kernelPath, "/nope", "/small", "/sub", kernelPath, "/small"}
+	eventually(t, "the file is cached", func() bool {
+		g.do(t, "GET", poolAddr, "/small")
+		return g.state.Load().cache.find("/small") != nil
+	})
+	var all strings.Builder
+	var want []string
+	for range 20 {
+		for _, p := range paths {
+			fmt.Fprintf(&all, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", p)
+			want = append(want, g.do(t, "GET", poolAddr, p).body)
+		}
+	}
+	c := g.dial(t, poolAddr, all.String())
+	r := bufio.NewReader(c)
+	for i := range want {
+		resp, err := nethttp.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != want[i] {
+			t.Errorf("answer %d: %s, %d bytes, %v", i, resp.Status, len(body), err)
+		}
+	}
+}
