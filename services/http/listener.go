@@ -2,12 +2,15 @@ package http
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"helperd/internal/socket"
 	"helperd/timeline"
@@ -58,6 +61,7 @@ type conn struct {
 	deadline time.Time // of writes
 	held     []byte    // the first piece of an answer, of which more is to come
 	rest     int       // bytes of the body that are not written yet; 0: nothing is held
+	more     bool      // the next write is a header, and a file follows it
 }
 
 // connKey is where the context of a request has its connection.
@@ -98,6 +102,10 @@ func (c *conn) gather(n int) {
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (int, error) {
+	if c.more {
+		c.more = false
+		return c.writeMore(p)
+	}
 	if c.rest == 0 {
 		return c.TCPConn.Write(p)
 	}
@@ -123,4 +131,25 @@ func (c *conn) Write(p []byte) (int, error) {
 	n -= int64(len(c.held))
 	c.held = c.held[:0]
 	return int(max(n, 0)), err
+}
+
+// writeMore writes p and lets the kernel wait for what follows, so that a header
+// is no packet of its own.
+func (c *conn) writeMore(p []byte) (total int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	for total < len(p) {
+		var n int
+		var failed error
+		err := raw.Write(func(fd uintptr) bool {
+			n, failed = unix.SendmsgN(int(fd), p[total:], nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+			return failed != unix.EAGAIN && failed != unix.EINTR
+		})
+		if total += max(n, 0); err != nil || failed != nil {
+			return total, cmp.Or(err, failed)
+		}
+	}
+	return total, nil
 }

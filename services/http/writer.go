@@ -78,7 +78,9 @@ func (w *writer) ReadFrom(src io.Reader) (total int64, err error) {
 	}
 	// The header leaves first: after this only sendfile writes, which can go on
 	// after a time-out where it stopped.
-	if err := w.flush(); err != nil {
+	w.conn.more = limit.N > 0
+	err = w.flush()
+	if w.conn.more = false; err != nil {
 		return 0, err
 	}
 	defer w.conn.within(w.stall)
