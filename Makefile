@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e reload kill fuzz bench clean
+.PHONY: help build demo test check race e2e reload kill fuzz bench bench-http clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fuzz: ## fuzz every parser of network bytes, FUZZTIME each (default 1m)
 
 bench: ## run the benchmarks of all hot paths
 	$(GO) test -run '^$$' -bench . -benchmem ./services/...
+
+bench-http: packages-test build ## compare HTTP with nginx and apache2 in 3 minutes, ROUNDS each (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 30m -v -run Compare ./test/bench/http
 
 packages-demo packages-test:
 	@test/packages.sh $(@:packages-%=%)

@@ -24,6 +24,9 @@ udhcpc udhcpc busybox
 dhclient isc-dhcp-client dhcp-client
 tftp tftp-hpa tftp
 curl curl curl
+nginx nginx-light nginx-core
+apache2,httpd apache2 httpd
+wrk wrk wrk
 nc netcat-openbsd nmap-ncat
 ncat ncat nmap-ncat
 tcpdump tcpdump tcpdump
