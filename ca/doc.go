@@ -4,5 +4,5 @@
 // The authority is made once and lives ten years in the state folder, key and
 // certificate in one file (so that there is never one without the other), readable for helperd
 // alone. Server certificates (RFC 5280, at most 398 days, which browsers demand) live in memory:
-// they are made at the start and whenever names change, and anew after two thirds of their life.
+// they are made with each configuration, and anew after two thirds of their life.
 package ca

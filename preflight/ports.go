@@ -32,6 +32,7 @@ func listeners(p *plan.Plan, have []Interface) []listener {
 	add(p.DNS.Enabled, "dns", "tcp", p.DNS.Listen)
 	add(p.TFTP.Enabled, "tftp", "udp", p.TFTP.Listen)
 	add(p.HTTP.Enabled, "http", "tcp", p.HTTP.Listen)
+	add(p.HTTP.Enabled, "http", "tcp", p.HTTP.TLS.Listen)
 	for _, f := range p.LB.Frontends {
 		add(p.LB.Enabled, "lb", "tcp", f.Listen)
 	}

@@ -22,30 +22,43 @@ type clients struct {
 
 func newClients() *clients { return &clients{perAddr: map[netip.Addr]int{}} }
 
-// full reports whether a, which the plan knows or not, gets no further connection.
-func (c *clients) full(a netip.Addr, known bool) bool {
+// Why an address gets no further connection.
+const (
+	fullOfOne = "this address has 256 connections open; close some"
+	fullOfAll = "all connections for machines that are no nodes are taken; see who holds them: ss -tn"
+)
+
+// full says why a, which the plan knows or not, gets no further connection; empty: it gets one.
+func (c *clients) full(a netip.Addr, known bool) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.fullLocked(a, known)
 }
 
-func (c *clients) fullLocked(a netip.Addr, known bool) bool {
+func (c *clients) fullLocked(a netip.Addr, known bool) string {
 	most := maxStrangers
 	if known {
 		most = maxConnections
 	}
-	return c.total >= most || c.perAddr[a] >= maxPerClient
+	switch {
+	case c.perAddr[a] >= maxPerClient:
+		return fullOfOne
+	case c.total >= most:
+		return fullOfAll
+	}
+	return ""
 }
 
-func (c *clients) enter(a netip.Addr, known bool) bool {
+// enter counts one more connection of a, or says why not.
+func (c *clients) enter(a netip.Addr, known bool) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fullLocked(a, known) {
-		return false
+	if why := c.fullLocked(a, known); why != "" {
+		return why
 	}
 	c.total++
 	c.perAddr[a]++
-	return true
+	return ""
 }
 
 func (c *clients) leave(a netip.Addr) {

@@ -34,11 +34,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		addr := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("") // as the plan writes it
 		st := s.state.Load()
-		if !s.clients.enter(addr, st.known(addr)) {
+		if why := s.clients.enter(addr, st.known(addr)); why != "" {
 			_ = tcp.SetLinger(0) // no TIME_WAIT for a flood
 			_ = tcp.Close()
-			s.count.refused.Add(1)
-			s.host.Events.Emit(timeline.Event{Kind: timeline.HTTPFailed, Addr: addr, Detail: "too many open connections, from this address or in all; close some"})
+			s.refused(addr, why)
 			continue
 		}
 		c := &conn{TCPConn: tcp, addr: addr, leave: sync.OnceFunc(func() { s.clients.leave(addr) })}
@@ -48,6 +47,17 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		return c, nil
 	}
+}
+
+// refused tells that a got no connection. When all are taken there is one event
+// for everybody: thousands of addresses must not push out what happened to nodes.
+func (s *Service) refused(a netip.Addr, why string) {
+	s.count.refused.Add(1)
+	e := timeline.Event{Kind: timeline.HTTPFailed, Addr: a, Detail: why}
+	if why == fullOfAll && !s.state.Load().known(a) {
+		e.Addr = netip.Addr{}
+	}
+	s.host.Events.Emit(e)
 }
 
 // conn is a counted connection. The embedded ReadFrom keeps sendfile.

@@ -258,7 +258,7 @@ func (g *rig) seen(t testing.TB, kind timeline.Kind, file string) timeline.Event
 // eventually waits until something holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 2000 { // for 20 s: the machine may be busy
 		if holds() {
 			return
 		}

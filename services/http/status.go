@@ -83,7 +83,7 @@ func (s *Service) Check(ctx context.Context) error {
 			continue
 		}
 		own := sock.Key.Addr.Addr()
-		if err := ask(ctx, sock.Key.Addr, st.secure[sock]); err != nil && !s.clients.full(own, st.known(own)) {
+		if err := ask(ctx, sock.Key.Addr, st.secure[sock]); err != nil && s.clients.full(own, st.known(own)) == "" {
 			return fmt.Errorf("%s does not answer: %w", sock.Key.Addr, err)
 		}
 	}

@@ -14,6 +14,14 @@ func (r *Rig) Balancer(t testing.TB) string {
 	return string(out)
 }
 
+// CA is what `helperd ca` prints.
+func (r *Rig) CA(t testing.TB) string {
+	t.Helper()
+	out, err := r.ctl("ca")
+	must(t, err)
+	return string(out)
+}
+
 // Panic makes the next packet of a service panic. The daemon must run with HELPERD_TEST_HOOKS=1.
 func (r *Rig) Panic(t testing.TB, service string) {
 	t.Helper()
