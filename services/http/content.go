@@ -71,7 +71,7 @@ func (x *exchange) serveFile(f *os.File, st fs.FileInfo) (whole bool) {
 	size := st.Size()
 	x.size = size
 	x.w.Header().Set("Etag", etag(st))
-	if tidyRange(x.r); size == 0 {
+	if size == 0 {
 		delete(x.r.Header, "Range") // an empty file has no part
 	}
 	if size >= progressFrom {

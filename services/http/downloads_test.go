@@ -120,6 +120,24 @@ func TestDownloadLog(t *testing.T) {
 	}
 }
 
+// A download that ends while the server drains is logged, too.
+func TestLogOfDraining(t *testing.T) {
+	g := newRig(t, nil)
+	const size = 8 << 20
+	g.put(t, "rootfs.img", size)
+	c := g.dial(t, workerAddr, "GET "+rootfsPath+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if _, err := io.CopyN(io.Discard, c, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	g.stop()
+	if n, err := io.Copy(io.Discard, c); err != nil || n < size-1<<20 {
+		t.Fatalf("%d bytes more, %v", n, err)
+	}
+	if r := g.line(t, rootfsPath); r.Bytes != size || !r.Complete {
+		t.Errorf("%+v", r)
+	}
+}
+
 // Who is no node cannot push out of the log what nodes did, and no small file of
 // the user's own that he fetches is an event.
 func TestStrangersInTheLog(t *testing.T) {

@@ -88,6 +88,7 @@ func (x *exchange) serve() {
 		x.missed("there is no such path")
 	default:
 		x.path = clean(x.path)
+		tidyRange(x.r)
 		x.route()
 	}
 }

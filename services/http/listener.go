@@ -43,6 +43,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		c := &conn{TCPConn: tcp, addr: addr, leave: sync.OnceFunc(func() { s.clients.leave(addr) })}
 		if st.certificate != nil && st.secure[l.socket] {
 			c.secure = true
+			c.hurry()
 			return tls.Server(c, s.tls), nil
 		}
 		return c, nil
@@ -99,6 +100,21 @@ func (c *conn) within(d time.Duration) {
 	}
 	c.deadline = now.Add(d)
 	_ = c.SetWriteDeadline(c.deadline) // fails for a closed connection, which the write shows
+}
+
+// unsent in bytes is what waits in the kernel of a TLS connection, at most.
+const unsent = 64 << 10
+
+// hurry keeps the kernel from taking megabytes at once: a write over TLS cannot go
+// on where a deadline stopped it, and for a slow client it would take longer than one may.
+func (c *conn) hurry() {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return // it is closed, which the handshake shows
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) // without it only slow clients are the worse
+	})
 }
 
 // gather makes header and body of the next answer, whose body has n bytes,

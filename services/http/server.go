@@ -36,10 +36,13 @@ func (s *Service) Serve(ctx context.Context) error {
 	readers := socket.NewReaders(s.host.Guard, "http accept", func(ctx context.Context, sock *socket.Socket) error {
 		return s.accept(ctx, server, sock)
 	})
-	s.host.Guard.Loop(ctx, "http download log", s.serveLog)
+	log, endLog := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the downloads that drain
+	logged := s.host.Guard.Loop(log, "http download log", s.serveLog)
 	defer func() {
 		readers.Stop()
 		_ = server.Close()
+		endLog()
+		<-logged
 	}()
 	for {
 		if st := s.state.Load(); st != nil {

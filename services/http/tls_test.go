@@ -95,6 +95,31 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
+// Who downloads by HTTPS is seen on his way, and pauses like by HTTP.
+func TestProgressOverTLS(t *testing.T) {
+	edit, server := secured(t)
+	g := newRig(t, edit)
+	g.put(t, "rootfs.img", 32<<20)
+	resp, err := g.trusting(t, workerAddr).Get("https://" + server.String() + rootfsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf, half := make([]byte, 1<<20), false
+	for {
+		if _, err = io.ReadFull(resp.Body, buf); err != nil {
+			break
+		}
+		time.Sleep(60 * time.Millisecond)
+		for _, e := range g.events.Since(0) {
+			half = half || e.Kind == timeline.HTTPGet && e.File == rootfsPath && e.Bytes > 0 && e.Bytes < e.Total
+		}
+	}
+	if err != io.EOF || !half {
+		t.Errorf("%v; on its way: %t", err, half)
+	}
+}
+
 // Switching HTTPS off and on keeps the certificate's authority; two ports may change places.
 func TestHTTPSReload(t *testing.T) {
 	edit, server := secured(t)

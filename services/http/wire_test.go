@@ -103,6 +103,7 @@ var wireCases = []wireCase{
 	{"an absolute link back in", "GET /absolute" + hosted, 404, "*", "", 0},
 	{"a link within", "GET /within" + hosted, 200, "f", "", 200},
 	{"a FIFO", "GET /fifo" + hosted, 404, "*", "", 0}, // nginx hangs or says 404, by version
+	{"a device", "GET /null" + hosted, 404, "*", "", 0},
 	{"a socket", "GET /socket" + hosted, 404, "*", "", 0},
 
 	// Request lines and headers.
@@ -211,6 +212,8 @@ var wireCases = []wireCase{
 	{"sixteen ranges", getLarge + many(maxRanges), 206, "*", "", 206},
 	{"seventeen ranges", getLarge + many(maxRanges+1), 416, "*", "Content-Range: bytes */1000", 0},
 	{"thousands of ranges", getLarge + many(1500), 416, "*", "", 0},
+	{"a range of a listing", "GET /" + hosted + "Range: bytes=0-14\n", 206, "<!DOCTYPE html>", "", 0},
+	{"many ranges of a listing", "GET /" + hosted + many(1500), 416, "*", "", 0},
 	{"a range of an empty file", "GET /empty" + hosted + "Range: bytes=0-\n", 200, "", "Content-Length: 0", 0},
 	{"the last bytes of an empty file", "GET /empty" + hosted + "Range: bytes=-5\n", 200, "", "", 0},
 	{"If-Range", getTen + "Range: bytes=0-3\nIf-Range: $TAG\n", 206, "0123", "", 206},
@@ -242,6 +245,9 @@ func wireRoot(t *testing.T, g *rig) string {
 	}
 	if err := syscall.Mkfifo(filepath.Join(root, "fifo"), 0o644); err != nil {
 		t.Fatal(err)
+	}
+	if err := syscall.Mknod(filepath.Join(root, "null"), syscall.S_IFCHR|0o644, 1<<8|3); err != nil {
+		t.Logf("no device is tested: %v", err) // it takes root
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(root, "socket"), Net: "unix"})
 	if err != nil {

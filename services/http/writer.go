@@ -52,6 +52,9 @@ func (w *writer) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	w.sent += int64(n)
 	w.failed(err)
+	if w.progress != nil && err == nil {
+		w.progress(time.Now())
+	}
 	return n, err
 }
 
