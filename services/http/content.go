@@ -137,8 +137,10 @@ func (x *exchange) got(size int64) {
 	x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPGet, Addr: x.addr, File: x.path, Bytes: x.offset() + x.w.sent, Total: size})
 }
 
-// broke tells the timeline that the download ended too early.
+// broke tells the timeline that the download ended too early. What the client has
+// not confirmed did not arrive.
 func (x *exchange) broke(size int64) {
+	x.w.sent = max(x.w.sent-x.conn.pending(), 0)
 	why := errBrokeOff.Error()
 	switch {
 	case errors.Is(x.w.err, errStalled):

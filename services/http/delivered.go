@@ -12,13 +12,10 @@ import (
 var errBrokeOff = errors.New("the client closed the connection")
 
 // delivered waits until the client has acknowledged all that was written: the
-// kernel takes megabytes that may never arrive. It does not count what did not arrive.
+// kernel takes megabytes that may never arrive.
 func (x *exchange) delivered() error {
 	err := x.acknowledged(0)
-	if err != nil {
-		x.w.sent = max(x.w.sent-x.conn.pending(), 0)
-		x.w.failed(err)
-	}
+	x.w.failed(err)
 	return err
 }
 

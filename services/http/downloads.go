@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	nethttp "net/http"
 	"path/filepath"
 	"strconv"
@@ -89,7 +90,7 @@ func (x *exchange) log() {
 	}
 	bytes := x.w.sent
 	if bytes >= progressFrom && !x.broken {
-		_ = x.acknowledged(confirmFor) // what is missing then is not counted
+		x.broken = errors.Is(x.acknowledged(confirmFor), errBrokeOff)
 		bytes = max(bytes-x.conn.pending(), 0)
 	}
 	now := time.Now()

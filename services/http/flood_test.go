@@ -97,13 +97,19 @@ func TestTrickle(t *testing.T) {
 
 // Requests that come all at once are answered in their order.
 func TestPipelining(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, nil)
-	g.write(t, "root/small", ten)
-	paths := []string{"/small", kernelPath, "/nope", "/small", "/sub", kernelPath, "/small"}
-	eventually(t, "the file is cached", func() bool {
-		g.do(t, "GET", poolAddr, "/small")
-		return g.state.Load().cache.find("/small") != nil
-	})
+	paths := []string{"/small", kernelPath, "/nope", "/page", "/sub", "/largest", kernelPath, "/small", "/page"}
+	for name, size := range map[string]int{"small": 10, "page": 4 << 10, "largest": maxCached} { // header and body are written in one to three pieces
+		want := string(g.put(t, "root/"+name, size))
+		eventually(t, "the file is cached", func() bool {
+			a := g.do(t, "GET", poolAddr, "/"+name)
+			return a.body == want && g.state.Load().cache.find("/"+name) != nil
+		})
+		if a := g.do(t, "GET", poolAddr, "/"+name); a.body != want {
+			t.Errorf("%s: %d bytes, want %d; or they differ", name, len(a.body), size)
+		}
+	}
 	var all strings.Builder
 	var want []string
 	for range 20 {
