@@ -16,9 +16,9 @@
 // is 403.
 //
 // A faster front for small files would stand between listener.Accept and net/http. It
-// reads a request on the raw connection and answers the GET or HEAD of what cache.find gives;
-// all else it hands to net/http as it is, the bytes that it has read first. What must stay the same is
-// in the tests: caps and deadlines of the connection, the log line and the event of every download.
+// reads a request on the raw connection and answers GET and HEAD where route comes to
+// serveCached; all else it hands to net/http as it is, the bytes that it has read first. What must stay
+// the same is in the tests: caps and deadlines of the connection, the log line and the event of every download.
 //
 // It leaves out HTTP/2, compression (what nodes fetch is compressed), and
 // completing a download from ranges that add up.

@@ -292,6 +292,28 @@ func TestCacheSeesChanges(t *testing.T) {
 	}
 }
 
+// What a node is to boot comes before a file of the user's own, also when another
+// machine had that file cached.
+func TestCacheGivesWay(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, nil)
+	const path = "/boot/52-54-00-00-00-02.ipxe"
+	g.write(t, "root"+path, "my own")
+	g.write(t, "root/grub.cfg", "my menu")
+	eventually(t, "the menu is cached", func() bool {
+		return g.do(t, "GET", poolAddr, "/grub.cfg").body == "my menu" && g.state.Load().cache.find("/grub.cfg") != nil
+	})
+	if a := g.do(t, "GET", workerAddr, path); !strings.Contains(a.body, "worker.ign") {
+		t.Errorf("%s is %s", path, a.body)
+	}
+	g.host.Nodes.Acked(g.worker.MACs[0], g.worker.IP)
+	before := g.do(t, "GET", workerAddr, "/grub.cfg").body
+	g.state.Load().cache.files = nil
+	if after := g.do(t, "GET", workerAddr, "/grub.cfg").body; strings.Contains(before, "my menu") != strings.Contains(after, "my menu") {
+		t.Errorf("cached %q, else %q", before, after)
+	}
+}
+
 // HEAD says what GET would.
 func TestHeadLikeGet(t *testing.T) {
 	t.Parallel()

@@ -94,9 +94,6 @@ func (x *exchange) serve() {
 }
 
 func (x *exchange) route() {
-	if x.serveCached() {
-		return
-	}
 	if f := x.state.files[x.path]; f != nil {
 		x.serveArtifact(f)
 		return

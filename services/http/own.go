@@ -42,6 +42,9 @@ func openOwn(root, path string) (*os.File, fs.FileInfo, error) {
 
 // serveOwn sends a file of the user's own.
 func (x *exchange) serveOwn(root string) {
+	if x.serveCached() {
+		return
+	}
 	f, st, err := openOwn(root, x.path)
 	if err != nil {
 		x.refuseOwn(err)
