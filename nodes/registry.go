@@ -9,7 +9,6 @@
 package nodes
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -61,6 +60,9 @@ type State struct {
 
 	Token    string    `json:"token,omitempty"`
 	TokenEnd time.Time `json:"token_end,omitzero"` // zero: no end yet
+	GateEnd  time.Time `json:"gate_end,omitzero"`  // a person vouches for its address until then
+	ISOToken string    `json:"iso_token,omitempty"`
+	ISOEnd   time.Time `json:"iso_end,omitzero"`
 
 	RootfsDone   bool      `json:"rootfs_done,omitempty"`
 	IgnitionDone bool      `json:"ignition_done,omitempty"`
@@ -149,7 +151,7 @@ func (r *Registry) CheckToken(n *plan.Node, token string) error {
 	switch {
 	case s.Token == "":
 		return nil
-	case subtle.ConstantTimeCompare([]byte(token), []byte(s.Token)) != 1:
+	case !same(token, s.Token):
 		return fmt.Errorf("token is missing or not the one of the last boot script; boot %s from the network again", n.Name)
 	case !s.TokenEnd.IsZero() && r.now().After(s.TokenEnd):
 		return fmt.Errorf("token was used %s ago and has expired; boot %s from the network again", r.now().Sub(s.TokenEnd.Add(-tokenAfterGet)).Round(time.Second), n.Name)
@@ -201,21 +203,11 @@ func (r *Registry) Seen(n *plan.Node, evidence string) {
 	r.events.Emit(timeline.Event{Kind: timeline.NodeInstalled, Node: n.FQDN, Detail: evidence})
 }
 
-// Reinstall makes the next network boot of n install it again.
-func (r *Registry) Reinstall(n *plan.Node) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.get(n)
-	*s = State{Node: n.FQDN, Ordered: true}
-	r.enter(s, Armed)
-	r.save(s)
-}
-
-// State gives what is known of n. The token is left out.
+// State gives what is known of n. The tokens are left out.
 func (r *Registry) State(n *plan.Node) State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := *r.get(n)
-	s.Token = ""
+	s.Token, s.ISOToken = "", ""
 	return s
 }

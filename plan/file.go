@@ -125,7 +125,7 @@ func ignition(cl *Cluster, cc *config.Cluster) []Ignition {
 		return nil
 	}
 	var out []Ignition
-	for _, role := range []Role{Bootstrap, Master, Worker, Arbiter} {
+	for _, role := range roles {
 		e := Ignition{
 			Path: ignitionPath(cl, role), File: filepath.Join(cc.Ignition, string(role)+".ign"),
 			Cluster: cl.Zone, Role: role, Open: cc.IgnitionGate == "open", Expired: cc.IgnitionExpired == "serve",

@@ -1,6 +1,10 @@
 package plan
 
-import "net/netip"
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+)
 
 // TFTP is what the TFTP server serves. Boot files per node are rendered from
 // Nodes by package boot; loaders are found by package boot.
@@ -33,13 +37,28 @@ type TLS struct {
 	Addresses []netip.Addr
 }
 
-// Ignition is one role's ignition file of one cluster.
+// Ignition is one role's ignition file of one cluster, or the same for one node alone.
 type Ignition struct {
-	Path    string // URL path, such as /ignition/ocp4.example.com/master.ign
-	File    string // path on this machine
+	Path    string // URL path, such as /ignition/ocp4.example.com/master.ign, or worker-0.ign for one node
+	File    string // path on this machine: of the role's file
 	Cluster string // zone of the cluster
 	Role    Role
 	Nodes   []*Node // who may have it
 	Open    bool    // gate open: any machine of the networks may have it
 	Expired bool    // serve it although its certificates have expired
+	// Node is whose name and network are merged into it; nil: it is the role's as it is.
+	Node     *Node
+	Keyfiles []Keyfile // of Node
+}
+
+// Keyfile is a connection of NetworkManager (nm-settings-keyfile(5)).
+type Keyfile struct{ Name, Content string }
+
+// Own is the path on this machine of the file that n gets in place of the role's, when it
+// exists; empty: n has the name of a role, whose file it would be.
+func (i *Ignition) Own(n *Node) string {
+	if slices.Contains(roles, Role(n.Name)) {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(i.File), n.Name+".ign")
 }

@@ -80,6 +80,8 @@ const (
 	Arbiter   Role = "arbiter"
 )
 
+var roles = []Role{Bootstrap, Master, Worker, Arbiter}
+
 // Cluster is one OpenShift cluster.
 type Cluster struct {
 	Name    string

@@ -44,6 +44,7 @@ const (
 	ArtifactFailed   Kind = "artifact.failed"   // path, why, and what to do
 
 	NodeInstalled  Kind = "node.installed"  // the evidence
+	NodeArmed      Kind = "node.armed"      // what a person ordered
 	ConfigApplied  Kind = "config.applied"  // what changed
 	ConfigRejected Kind = "config.rejected" // what is wrong, where
 	ServicePanic   Kind = "service.panic"   // service and panic value
