@@ -141,6 +141,7 @@ func (d *Daemon) commit(ctx context.Context, p *plan.Plan) (served bool, err err
 		return false, errors.Join(errs...)
 	}
 	d.events.Apply(p)
+	d.nodes.Apply(ctx, p)
 	for i, svc := range d.services {
 		if bad := svc.group.Run("commit", changes[i].Commit); bad != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", svc.Name(), bad))

@@ -78,7 +78,7 @@ func (s *Store) fit(g *plan.Ignition, path string, f *file) error {
 	return nil
 }
 
-// Problems says what people should know of the files of g, one each, with the path.
+// Problems says why files of g are not served, or will not be soon, one each, with the path.
 func (s *Store) Problems(g *plan.Ignition) []string {
 	if g.Node != nil {
 		return nil // its files are those of the role's entry
@@ -104,9 +104,6 @@ func (s *Store) problems(g *plan.Ignition, n *plan.Node) (out []string) {
 	}
 	if left := f.Ends.Sub(s.now()); !f.Ends.IsZero() && left < Soon {
 		out = append(out, fmt.Sprintf("%s: %s; %s", path, ending(left), again))
-	}
-	if f.exposed {
-		out = append(out, fmt.Sprintf("%s: every user of this machine may read the cluster's secrets; chmod o-r %s", path, path))
 	}
 	return out
 }

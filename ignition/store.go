@@ -39,9 +39,8 @@ func New(now func() time.Time) *Store { return &Store{now: now, kept: map[string
 // file is an ignition file as it was read.
 type file struct {
 	Config
-	body    []byte
-	exposed bool  // others than its owner and group may read it
-	err     error // why it is none
+	body []byte
+	err  error // why it is none
 }
 
 // identity changes whenever a file does.
@@ -153,7 +152,7 @@ func (s *Store) read(f *os.File, st fs.FileInfo) (*file, error) {
 	if int64(len(body)) != st.Size() {
 		return nil, errWritten
 	}
-	out := &file{body: body, exposed: st.Mode().Perm()&0o004 != 0}
+	out := &file{body: body}
 	out.Config, out.err = Parse(body)
 	return out, nil
 }

@@ -46,6 +46,8 @@ func (r *Registry) Peek(n *plan.Node) Script {
 	switch s := r.get(n); s.Phase {
 	case Written, Installed:
 		return Script{Disk: true}
+	case Protected:
+		return Script{Disk: r.protected(s, n)}
 	case DiskBoot:
 		failed := r.now().Sub(s.Since) < failedWithin && s.Retries < maxRetries
 		return Script{Disk: !failed || r.sameBoot(s) && s.Disk}

@@ -1,22 +1,17 @@
-// Package nodes owns what is known of a node beyond the file: whether it is to
-// be installed or boots its disk, the token that lets it fetch its ignition,
-// and the address that DHCP proved to be its own. It survives restarts.
-//
-// Boot once: a complete fetch of rootfs and ignition earns a node one boot from
-// its disk. Installed is a node only when its system is seen. A network boot
-// within 15 minutes of a disk boot without that evidence is a failed
-// installation, which is tried once more.
 package nodes
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"helperd/ignition"
 	"helperd/plan"
 	"helperd/state"
 	"helperd/timeline"
@@ -32,6 +27,7 @@ const (
 	Written    Phase = "written"    // rootfs and ignition were fetched whole
 	DiskBoot   Phase = "disk-boot"  // was sent to its disk, not yet seen
 	Installed  Phase = "installed"  // its system was seen
+	Protected  Phase = "protected"  // nothing is known of it, and its cluster lives: a person must order
 )
 
 const (
@@ -71,17 +67,32 @@ type State struct {
 	First        time.Time `json:"first,omitzero"`       // when it was first asked for in the same boot
 	Disk         bool      `json:"disk,omitempty"`       // what it said
 	Ordered      bool      `json:"ordered,omitempty"`    // a person armed the node; its old system may still run
+	Protection   string    `json:"protection,omitempty"` // why it is protected
 }
+
+// FirstBoot is the evidence of a system that configures itself: Ignition alone
+// connects to the machine config server, once, and no system that was there before.
+const FirstBoot = "connected to 22623 (machine config server)"
 
 // Registry knows all nodes.
 type Registry struct {
-	store  *state.Store
-	events *timeline.Timeline
-	log    *slog.Logger
-	now    func() time.Time
+	// Neighbours gives who has an address on the networks of this machine, by the
+	// kernel's table: nobody, if a router is between. Tests have a table of their own.
+	Neighbours func(netip.Addr) ([]plan.MAC, error)
 
-	mu    sync.Mutex // is held over writes to the disk
-	nodes map[string]*State
+	store    *state.Store
+	events   *timeline.Timeline
+	log      *slog.Logger
+	now      func() time.Time
+	ignition *ignition.Store
+	plan     atomic.Pointer[plan.Plan]                  // that is served
+	lives    func(context.Context, *plan.Cluster) bool  // lives, or what a test has instead
+	speaks   func(context.Context, netip.AddrPort) bool // speaksTLS, likewise
+
+	mu        sync.Mutex // is held over writes to the disk
+	nodes     map[string]*State
+	stateless bool      // started without state, and no plan was applied yet
+	started   time.Time // without state; zero: with it
 
 	proofsMu sync.Mutex // is not, so that DHCP never waits
 	proofs   map[plan.MAC]proof
@@ -90,11 +101,20 @@ type Registry struct {
 
 // New reads what is known from store.
 func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now func() time.Time) (*Registry, error) {
-	r := &Registry{store: store, events: events, log: log, now: now, nodes: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{}}
+	r := &Registry{
+		Neighbours: neighbours,
+		store:      store, events: events, log: log, now: now, ignition: ignition.New(now), lives: lives, speaks: speaksTLS,
+		nodes: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{},
+	}
 	stored, err := store.Nodes()
 	if err != nil {
 		return nil, fmt.Errorf("read nodes: %w", err)
 	}
+	last, err := store.LastGood()
+	if err != nil {
+		return nil, fmt.Errorf("read the last good configuration: %w", err)
+	}
+	r.stateless = len(stored) == 0 && len(last) == 0
 	for fqdn, b := range stored {
 		s := &State{}
 		if err := json.Unmarshal(b, s); err != nil {
@@ -142,23 +162,6 @@ func (r *Registry) enter(s *State, p Phase) {
 	s.Phase, s.Since = p, r.now()
 }
 
-// CheckToken says whether token lets n have its ignition. A node that was
-// never handed a token needs none: its address speaks for it.
-func (r *Registry) CheckToken(n *plan.Node, token string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.get(n)
-	switch {
-	case s.Token == "":
-		return nil
-	case !same(token, s.Token):
-		return fmt.Errorf("token is missing or not the one of the last boot script; boot %s from the network again", n.Name)
-	case !s.TokenEnd.IsZero() && r.now().After(s.TokenEnd):
-		return fmt.Errorf("token was used %s ago and has expired; boot %s from the network again", r.now().Sub(s.TokenEnd.Add(-tokenAfterGet)).Round(time.Second), n.Name)
-	}
-	return nil
-}
-
 // RootfsFetched notes that n fetched its rootfs or metal image whole.
 func (r *Registry) RootfsFetched(n *plan.Node) { r.fetched(n, func(s *State) { s.RootfsDone = true }) }
 
@@ -176,6 +179,11 @@ func (r *Registry) fetched(n *plan.Node, note func(*State)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
+	if s.Phase == Armed && (!r.now().After(s.GateEnd) || r.isoOpen(s)) {
+		// It booted without a script of ours: what it writes to its disk came with it.
+		r.enter(s, Installing)
+		s.RootfsDone, s.Ordered = true, false
+	}
 	if s.Phase != Installing {
 		return
 	}
@@ -186,7 +194,7 @@ func (r *Registry) fetched(n *plan.Node, note func(*State)) {
 	r.save(s)
 }
 
-// Seen notes evidence of n's installed system, such as "connected to 22623".
+// Seen notes evidence of n's installed system: FirstBoot, or such as "its 6443 answers".
 // Right after an order to install, evidence is of the old system or of the
 // installer. Later it counts: the node was installed in another way.
 func (r *Registry) Seen(n *plan.Node, evidence string) {
@@ -194,11 +202,13 @@ func (r *Registry) Seen(n *plan.Node, evidence string) {
 	defer r.mu.Unlock()
 	s := r.get(n)
 	installer := s.Phase == Installing && r.now().Sub(s.Decided) < failedWithin
-	if s.Phase == Installed || installer || s.Phase == Armed && s.Ordered {
+	old := s.Phase == Armed && s.Ordered && evidence != FirstBoot
+	if s.Phase == Installed || installer || old {
 		return
 	}
 	r.enter(s, Installed)
-	s.Evidence, s.Retries = evidence, 0
+	s.Evidence, s.Protection, s.Ordered, s.Retries = evidence, "", false, 0
+	s.ISOToken, s.ISOEnd = "", time.Time{}
 	r.save(s)
 	r.events.Emit(timeline.Event{Kind: timeline.NodeInstalled, Node: n.FQDN, Detail: evidence})
 }

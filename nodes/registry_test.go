@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -20,6 +21,10 @@ type rig struct {
 	store *state.Store
 	tl    *timeline.Timeline
 	node  *plan.Node
+
+	neighbours []plan.MAC // who has every address
+	alive      map[*plan.Cluster]bool
+	listens    map[netip.AddrPort]bool
 }
 
 func newRig(t *testing.T) *rig {
@@ -44,6 +49,9 @@ func (g *rig) restart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Neighbours = func(netip.Addr) ([]plan.MAC, error) { return g.neighbours, nil }
+	r.lives = func(_ context.Context, cl *plan.Cluster) bool { return g.alive[cl] }
+	r.speaks = func(_ context.Context, s netip.AddrPort) bool { return g.listens[s] }
 	g.Registry = r
 }
 
@@ -180,7 +188,8 @@ func TestNodeWithoutAProofNeedsNoToken(t *testing.T) {
 	if s := g.Boot(g.node, g.node.IP); s.Disk || s.Token != "" {
 		t.Fatalf("script %+v, want an installation without a token", s)
 	}
-	if err := g.CheckToken(g.node, ""); err != nil {
+	g.neighbours = g.node.MACs
+	if err := g.Admit(g.node, g.node.IP, ""); err != nil {
 		t.Errorf("its ignition is refused: %v", err)
 	}
 }
@@ -224,18 +233,15 @@ func TestTokenOnlyForTheProvenAddress(t *testing.T) {
 
 func TestTokenServesUntilTenMinutesAfterTheFetch(t *testing.T) {
 	g := newRig(t)
-	if err := g.CheckToken(g.node, ""); err != nil {
-		t.Errorf("a node that was never handed a token: %v", err)
-	}
 	token := g.install(t)
-	if err := g.CheckToken(g.node, "wrong"); err == nil {
+	if err := g.Admit(g.node, g.node.IP, "wrong"); err == nil {
 		t.Error("a wrong token serves")
 	}
-	if err := g.CheckToken(g.node, token); err != nil {
+	if err := g.Admit(g.node, g.node.IP, token); err != nil {
 		t.Errorf("3 minutes after the fetch: %v", err)
 	}
 	g.wait(10 * time.Minute)
-	if err := g.CheckToken(g.node, token); err == nil {
+	if err := g.Admit(g.node, g.node.IP, token); err == nil {
 		t.Error("13 minutes after the fetch the token still serves")
 	}
 }

@@ -46,8 +46,17 @@ func (r *Registry) sameBoot(s *State) bool {
 }
 
 func (r *Registry) decide(s *State, n *plan.Node) {
-	failed := ""
+	failed, refused := "", ""
 	switch s.Phase {
+	case Protected:
+		if r.protected(s, n) {
+			refused = "helperd started without its state, and " + s.Protection + ": it is not installed and sent to its disk; " +
+				"if it is to be installed, `helperd nodes reinstall " + n.Name + "`"
+			break
+		}
+		s.Protection = ""
+		r.begin(s)
+		r.enter(s, Installing)
 	case Written:
 		r.enter(s, DiskBoot)
 	case DiskBoot:
@@ -61,16 +70,16 @@ func (r *Registry) decide(s *State, n *plan.Node) {
 		}
 		s.Retries++
 		failed = "booted from the network again instead of from its disk: the installation did not take; installing once more; check install_disk and the boot order"
-		r.arm(s)
+		r.begin(s)
 		r.enter(s, Installing)
 	case Armed:
-		r.arm(s)
+		r.begin(s)
 		r.enter(s, Installing)
 	case Installing:
 		// The last attempt broke off: all starts again with a new token.
-		r.arm(s)
+		r.begin(s)
 	}
-	s.Disk = s.Phase == DiskBoot || s.Phase == Installed
+	s.Disk = s.Phase == DiskBoot || s.Phase == Installed || s.Phase == Protected
 	what := timeline.ScriptInstall
 	if s.Disk {
 		what = timeline.ScriptDisk
@@ -79,10 +88,13 @@ func (r *Registry) decide(s *State, n *plan.Node) {
 	if failed != "" { // after the script, with which a new story may begin
 		r.events.Emit(timeline.Event{Kind: timeline.BootFailed, Node: n.FQDN, Detail: failed})
 	}
+	if refused != "" {
+		r.events.Emit(timeline.Event{Kind: timeline.BootRefused, Node: n.FQDN, Detail: refused})
+	}
 }
 
-// arm makes s ready for an installation from its beginning.
-func (r *Registry) arm(s *State) {
+// begin makes s ready for an installation from its beginning.
+func (r *Registry) begin(s *State) {
 	s.Token, s.TokenEnd = "", time.Time{}
 	s.RootfsDone, s.IgnitionDone, s.Ordered = false, false, false
 }

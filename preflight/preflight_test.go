@@ -193,8 +193,9 @@ func TestFindings(t *testing.T) {
 				return map[plan.Loader]string{plan.Undionly: "/proc/self/exe", plan.GRUB64: "/proc/self/exe"}
 			}
 		}, Warning, "loader", "grubx64.efi takes its place"},
-		{"ignition is no JSON", func(p *plan.Plan, e *Env) { spoilIgnition(p, e, "{oops") }, Problem, "ignition", "is no JSON"},
+		{"ignition is no JSON", func(p *plan.Plan, e *Env) { spoilIgnition(p, e, "{oops") }, Problem, "ignition", "is no Ignition file: line 1, column 2"},
 		{"ignition has no version", func(p *plan.Plan, e *Env) { spoilIgnition(p, e, `{}`) }, Problem, "ignition", "ignition.version"},
+		{"everybody may read the secrets", func(p *plan.Plan, _ *Env) { _ = os.Chmod(p.HTTP.Ignition[0].File, 0o644) }, Warning, "ignition", "every user of this machine"},
 		{"certificates hold", func(p *plan.Plan, e *Env) { spoilIgnition(p, e, withCertificate(t, today.Add(20*time.Hour))) }, OK, "ignition", "hold until"},
 		{"certificates end soon", func(p *plan.Plan, e *Env) { spoilIgnition(p, e, withCertificate(t, today.Add(time.Hour))) }, Warning, "ignition", "1h0m0s are left"},
 		{"certificates have expired", func(p *plan.Plan, e *Env) { spoilIgnition(p, e, withCertificate(t, today.Add(-time.Hour))) }, Problem, "ignition", "have expired"},
@@ -284,7 +285,7 @@ func withCertificate(t *testing.T, end time.Time) string {
 		}
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	return fmt.Sprintf(`{"ignition":{"version":"3.2.0"},"storage":{"files":[{"path":"/x","contents":{"source":"data:text/plain;charset=utf-8;base64,%s"}}]}}`,
+	return fmt.Sprintf(`{"ignition":{"version":"3.2.0"},"storage":{"files":[{"path":"/opt/openshift/tls/x.crt","contents":{"source":"data:text/plain;charset=utf-8;base64,%s"}}]}}`,
 		base64.StdEncoding.EncodeToString(text))
 }
 

@@ -83,6 +83,18 @@ func (s *Store) NextSerial(now time.Time) (uint32, error) {
 // PutNode stores what package nodes knows of a node, under its FQDN.
 func (s *Store) PutNode(fqdn string, b []byte) error { return s.put(bucketNodes, []byte(fqdn), b) }
 
+// PutNodes stores what package nodes knows of nodes, under their FQDNs: all of it or nothing.
+func (s *Store) PutNodes(all map[string][]byte) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		for fqdn, b := range all {
+			if err := tx.Bucket(bucketNodes).Put([]byte(fqdn), b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Nodes gives everything that PutNode stored.
 func (s *Store) Nodes() (map[string][]byte, error) {
 	out := map[string][]byte{}

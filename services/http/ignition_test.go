@@ -1,6 +1,15 @@
 package http
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +20,7 @@ import (
 
 	"helperd/nodes"
 	"helperd/plan"
+	"helperd/services"
 	"helperd/timeline"
 )
 
@@ -24,6 +34,22 @@ func (g *rig) script(t *testing.T) string {
 		t.Fatalf("no token in %s", text)
 	}
 	return m[1]
+}
+
+// withCert is a pointer configuration as the installer writes it, whose CA ends in d.
+func withCert(t testing.TB, d time.Duration) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(d)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return fmt.Sprintf(`{"ignition":{"version":"3.2.0","security":{"tls":{"certificateAuthorities":[{"source":"data:text/plain;charset=utf-8;base64,%s"}]}}}}`, text)
 }
 
 func TestIgnitionGate(t *testing.T) {
@@ -53,7 +79,7 @@ func TestIgnitionGate(t *testing.T) {
 		{"wrong token", nil, workerAddr, ignPath, "AAAA", 403, "boot w0 from the network again"},
 		{"another role", nil, masterAddr, ignPath, "TOKEN", 403, "m0 of role master"},
 		{"the node asks for another role's", nil, workerAddr, masterIgn, "TOKEN", 403, "correct its `role`"},
-		{"a master that never had a script", nil, masterAddr, masterIgn, "", 200, ""},
+		{"a master that never had a script", nil, masterAddr, masterIgn, "", 503, "helperd nodes arm m0"},
 		{"a machine that is no node", nil, poolAddr, ignPath, "TOKEN", 403, "ignition_gate: open"},
 		{"from outside", nil, farAddr, ignPath, "TOKEN", 403, "address of no node"},
 		{"not there yet", missing, workerAddr, ignPath, "TOKEN", 503, "openshift-install create ignition-configs"},
@@ -137,15 +163,140 @@ func TestIgnitionConsumes(t *testing.T) {
 	}
 }
 
-// A node whose address nobody proves has no token to show: its address speaks for it.
-func TestIgnitionUnproven(t *testing.T) {
+// A node that DHCP gave nothing has no token to show: the neighbour table must know it.
+func TestIgnitionWithoutToken(t *testing.T) {
+	tests := []struct {
+		name   string
+		mac    plan.MAC // that has the worker's address; zero: a router is between
+		acked  bool     // by our DHCP, after the script
+		armed  bool
+		status int
+		says   string
+	}{
+		{"a neighbour", plan.MAC{0x52, 0x54, 0, 0, 0, 2}, false, false, 200, ""},
+		{"another machine that took the address", plan.MAC{2, 0, 0, 0, 0, 9}, false, false, 503, "02:00:00:00:00:09, which is none of w0"},
+		{"the same, with a lease of the node's", plan.MAC{2, 0, 0, 0, 0, 9}, true, false, 503, "none of w0"},
+		{"behind a router", plan.MAC{}, false, false, 503, "helperd nodes arm w0"},
+		{"behind a relay of ours", plan.MAC{}, true, false, 200, ""},
+		{"behind a router, armed", plan.MAC{}, false, true, 200, ""},
+		{"a card that is not in the file, armed", plan.MAC{2, 0, 0, 0, 0, 9}, false, true, 200, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t, nil)
+			if a := g.do(t, "GET", workerAddr, ignPath); a.StatusCode != 503 || !strings.Contains(a.body, "boot script") {
+				t.Errorf("before its script: %s: %s", a.Status, a.body)
+			}
+			g.do(t, "GET", workerAddr, "/boot/52-54-00-00-00-02.ipxe")
+			g.has(g.worker.IP, tt.mac)
+			if tt.acked {
+				g.host.Nodes.Acked(g.worker.MACs[0], g.worker.IP)
+			}
+			if tt.armed {
+				g.host.Nodes.Arm(g.worker)
+			}
+			a := g.do(t, "GET", workerAddr, ignPath, "Host: "+masterAddr, "X-Forwarded-For: "+masterAddr)
+			if a.StatusCode != tt.status || !strings.Contains(a.body, tt.says) {
+				t.Errorf("%s: %s", a.Status, a.body)
+			}
+			if tt.status == 503 {
+				if e := g.seen(t, timeline.IgnitionRefused, ignPath); !strings.Contains(e.Detail, tt.says) || e.Node != g.worker.FQDN {
+					t.Errorf("event %+v", e)
+				}
+				if h := g.events.Story(g.worker.FQDN).Hint; !strings.Contains(h, tt.says) {
+					t.Errorf("hint %q", h)
+				}
+			}
+			if a := g.do(t, "GET", masterAddr, ignPath); a.StatusCode != 403 {
+				t.Errorf("another node's address: %s: %s", a.Status, a.body)
+			}
+		})
+	}
+}
+
+// What a client writes into its headers is nobody's address.
+func TestIgnitionForgedHeaders(t *testing.T) {
 	g := newRig(t, nil)
-	g.do(t, "GET", workerAddr, "/boot/52-54-00-00-00-02.ipxe")
-	if a := g.do(t, "GET", workerAddr, ignPath); a.StatusCode != 200 {
+	token := g.script(t)
+	for _, from := range []string{masterAddr, poolAddr, farAddr} {
+		request := "GET " + ignPath + "?token=" + token + " HTTP/1.1\r\nHost: " + workerAddr + "\r\n"
+		for _, name := range []string{"X-Forwarded-For", "X-Real-IP", "Client-IP", "True-Client-IP", "X-Client-IP"} {
+			request += name + ": " + workerAddr + "\r\n"
+		}
+		request += "Forwarded: for=" + workerAddr + "\r\n"
+		if a := g.raw(t, from, request+"\r\n"); a.StatusCode != 403 {
+			t.Errorf("from %s: %s", from, a.Status)
+		}
+	}
+}
+
+// A download that broke off is begun again, and consumes nothing.
+func TestIgnitionAfterABrokenTry(t *testing.T) {
+	g := newRig(t, nil)
+	g.write(t, "worker.ign", fmt.Sprintf(`{"ignition":{"version":"3.2.0"},"x":%q}`, strings.Repeat("x", 2<<20)))
+	url := ignPath + "?token=" + g.script(t)
+	c := g.dial(t, workerAddr, "GET "+url+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	if _, err := io.CopyN(io.Discard, c, 1000); err != nil {
+		t.Fatal(err)
+	}
+	c.SetLinger(0)
+	c.Close()
+	g.seen(t, timeline.HTTPFailed, ignPath)
+	if s := g.host.Nodes.State(g.worker); s.IgnitionDone || !s.TokenEnd.IsZero() {
+		t.Errorf("half a file counts: %+v", s)
+	}
+	if a := g.do(t, "GET", workerAddr, url); a.StatusCode != 200 || len(a.body) < 2<<20 {
+		t.Errorf("%s, %d bytes", a.Status, len(a.body))
+	}
+}
+
+// The node's own file comes before the role's, and its own URL merges name and role.
+func TestIgnitionOfOneNode(t *testing.T) {
+	const own = "/ignition/ocp4.example.com/w0.ign"
+	g := newRig(t, nil)
+	token := "?token=" + g.script(t)
+	role, err := os.ReadFile(filepath.Join(g.dir, "worker.ign"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := g.do(t, "GET", workerAddr, ignPath+token); a.body != string(role) {
+		t.Errorf("the role's file is changed: %s", a.body)
+	}
+	if a := g.do(t, "GET", workerAddr, own+token); a.StatusCode != 200 || !strings.Contains(a.body, "/etc/hostname") {
+		t.Errorf("merged: %s: %s", a.Status, a.body)
+	}
+	if a := g.do(t, "GET", masterAddr, own+token); a.StatusCode != 403 || !strings.Contains(a.body, "node w0 alone") {
+		t.Errorf("another node: %s: %s", a.Status, a.body)
+	}
+	const mine = `{"ignition":{"version":"3.1.0"}}`
+	g.write(t, "w0.ign", mine)
+	for _, path := range []string{ignPath, own} {
+		if a := g.do(t, "GET", workerAddr, path+token); a.body != mine {
+			t.Errorf("%s: %s: %s", path, a.Status, a.body)
+		}
+	}
+	g.write(t, "w0.ign", "{")
+	if a := g.do(t, "GET", workerAddr, ignPath+token); a.StatusCode != 503 || !strings.Contains(a.body, "w0.ign of ocp4.example.com is no ignition file: line 1") {
 		t.Errorf("%s: %s", a.Status, a.body)
 	}
-	if a := g.do(t, "GET", masterAddr, ignPath); a.StatusCode != 403 {
-		t.Errorf("another node's address: %s: %s", a.Status, a.body)
+}
+
+// People read in the status what is wrong with the files before a node asks.
+func TestIgnitionStatus(t *testing.T) {
+	for _, tt := range []struct{ name, file, content, says string }{
+		{"ends soon", "worker.ign", withCert(t, 5*time.Hour+30*time.Minute), "ends in 5h30m0s"},
+		{"expired", "worker.ign", withCert(t, -time.Hour), "expired 1h0m0s ago"},
+		{"broken", "worker.ign", "{", "line 1, column"},
+		{"of one node", "w0.ign", "{", "w0.ign of ocp4.example.com is no ignition file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t, nil)
+			g.put(t, "rootfs.img", 10)
+			g.write(t, tt.file, tt.content)
+			if s := g.Status(); s.State != services.Degraded || !strings.Contains(s.Problem, tt.says) {
+				t.Errorf("%s: %s", s.State, s.Problem)
+			}
+		})
 	}
 }
 
@@ -159,7 +310,7 @@ func TestIgnitionUnreadable(t *testing.T) {
 	if err := os.Symlink("worker.ign", path); err != nil { // a link to itself: root cannot read it either
 		t.Fatal(err)
 	}
-	if a := g.do(t, "GET", workerAddr, ignPath); a.StatusCode != 503 || !strings.Contains(a.body, "right to read it") {
+	if a := g.do(t, "GET", workerAddr, ignPath+"?token="+g.script(t)); a.StatusCode != 503 || !strings.Contains(a.body, "right to read it") {
 		t.Errorf("%s: %s", a.Status, a.body)
 	}
 }

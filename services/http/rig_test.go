@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,6 +54,9 @@ type rig struct {
 	panics         chan string
 	master, worker *plan.Node
 	stop           context.CancelFunc // ends Serve
+
+	mu         sync.Mutex
+	neighbours map[netip.Addr]plan.MAC // on our network
 }
 
 func newRig(t testing.TB, edit func(*rig)) *rig {
@@ -72,6 +76,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	registry.Neighbours = g.neighbour
 	g.host = services.Host{
 		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
 		Nodes: registry, Artifacts: artifacts.New(), CA: ca.New(dir, time.Now), StateDir: dir, Store: store, Metrics: prometheus.NewRegistry(),
@@ -119,6 +124,7 @@ func (g *rig) makePlan(t testing.TB) {
 	}
 	g.master, g.worker = node("m0", plan.Master, 1, masterAddr), node("w0", plan.Worker, 2, workerAddr)
 	cl.Nodes = []*plan.Node{g.master, g.worker}
+	g.neighbours = map[netip.Addr]plan.MAC{g.master.IP: g.master.MACs[0], g.worker.IP: g.worker.MACs[0]}
 	root := filepath.Join(g.dir, "root")
 	g.plan = &plan.Plan{
 		Helper:   plan.Helper{Name: "helper", Address: netip.MustParseAddr("127.0.0.2")},
@@ -133,6 +139,10 @@ func (g *rig) makePlan(t testing.TB) {
 			Ignition: []plan.Ignition{
 				{Path: masterIgn, File: filepath.Join(g.dir, "master.ign"), Cluster: cl.Zone, Role: plan.Master, Nodes: []*plan.Node{g.master}},
 				{Path: ignPath, File: filepath.Join(g.dir, "worker.ign"), Cluster: cl.Zone, Role: plan.Worker, Nodes: []*plan.Node{g.worker}},
+				{
+					Path: "/ignition/ocp4.example.com/w0.ign", File: filepath.Join(g.dir, "worker.ign"), Cluster: cl.Zone, Role: plan.Worker,
+					Nodes: []*plan.Node{g.worker}, Node: g.worker,
+				},
 			},
 		},
 	}
@@ -143,6 +153,25 @@ func (g *rig) makePlan(t testing.TB) {
 	g.put(t, "rootfs.img", 3<<20)
 	g.write(t, "master.ign", `{"ignition":{"version":"3.2.0"},"role":"master"}`)
 	g.write(t, "worker.ign", `{"ignition":{"version":"3.2.0"},"role":"worker"}`)
+}
+
+// neighbour is what the kernel would say of a network with our nodes.
+func (g *rig) neighbour(a netip.Addr) ([]plan.MAC, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m, ok := g.neighbours[a]; ok {
+		return []plan.MAC{m}, nil
+	}
+	return nil, nil
+}
+
+// has says who has a node's address; the zero MAC: a router is between.
+func (g *rig) has(a netip.Addr, m plan.MAC) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.neighbours[a] = m; m == (plan.MAC{}) {
+		delete(g.neighbours, a)
+	}
 }
 
 func (g *rig) apply(t testing.TB, p *plan.Plan) {

@@ -10,6 +10,7 @@ import (
 
 	"helperd/boot"
 	"helperd/ca"
+	"helperd/ignition"
 	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services"
@@ -24,6 +25,7 @@ type Service struct {
 	clients   *clients
 	count     counters
 	downloads *downloads
+	ignition  *ignition.Store
 	tls       *tls.Config
 	stall     time.Duration // in which a client must take something
 	header    time.Duration // how long it may take for its header
@@ -40,7 +42,7 @@ const (
 func New(h services.Host) *Service {
 	s := &Service{
 		host: h, changed: make(chan struct{}, 1), clients: newClients(), downloads: openDownloads(h.StateDir),
-		stall: stallAfter, header: headerTimeout,
+		ignition: ignition.New(time.Now), stall: stallAfter, header: headerTimeout,
 	}
 	s.tls = s.tlsConfig()
 	s.describeMetrics()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"helperd/artifacts"
+	"helperd/ignition"
 	"helperd/internal/files"
 	"helperd/internal/socket"
 	"helperd/services"
@@ -26,7 +27,7 @@ func (s *Service) Status() services.Status {
 	for _, sock := range st.sockets {
 		out.Listen(sock.Status())
 	}
-	for _, problem := range st.missing(s.host.Artifacts) {
+	for _, problem := range st.missing(s.host.Artifacts, s.ignition) {
 		out.Degrade(problem)
 	}
 	if st.tlsProblem != nil {
@@ -38,8 +39,8 @@ func (s *Service) Status() services.Status {
 	return out
 }
 
-// missing names what cannot be sent now, where it should be, and what to do.
-func (st *state) missing(artifacts *artifacts.Store) []string {
+// missing names what cannot be sent now, or soon, where it should be, and what to do.
+func (st *state) missing(artifacts *artifacts.Store, ignition *ignition.Store) []string {
 	var out []string
 	h := &st.plan.HTTP
 	for i := range h.Files {
@@ -54,10 +55,7 @@ func (st *state) missing(artifacts *artifacts.Store) []string {
 		}
 	}
 	for i := range h.Ignition {
-		g := &h.Ignition[i]
-		if _, err := readIgnition(g); err != nil {
-			out = append(out, fmt.Sprintf("%s: %v", g.File, err))
-		}
+		out = append(out, ignition.Problems(&h.Ignition[i])...)
 	}
 	if h.Root != "" {
 		if err := files.Folder(h.Root); err != nil {

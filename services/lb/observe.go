@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services/lb/table"
 	"helperd/timeline"
@@ -55,7 +56,7 @@ func (s *Service) observe(ctx context.Context) error {
 			return nil
 		case x := <-s.sights:
 			if x.evidence {
-				s.host.Nodes.Seen(x.node, "connected to 22623 (machine config server)")
+				s.host.Nodes.Seen(x.node, nodes.FirstBoot)
 			}
 			if x.first {
 				s.host.Events.Emit(timeline.Event{Kind: timeline.LBFirst, Node: x.node.FQDN, Addr: x.addr, Detail: x.frontend})

@@ -1,0 +1,150 @@
+package nodes
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"helperd/internal/guard"
+	"helperd/plan"
+)
+
+// askClusters is how long a start without state waits for clusters to answer.
+const askClusters = 2 * time.Second
+
+// Why a node is protected.
+const (
+	alive   = "/readyz of its cluster answers"
+	expired = "the certificates of its cluster's ignition files have expired"
+)
+
+// Apply takes over the plan that is about to be served. When the daemon has
+// started without state, it first asks whether the clusters live, for at most two
+// seconds, and protects the nodes of those that do.
+//
+// A node that is gone from the file keeps its state: it is given nothing while it is
+// gone, and is the same machine if it comes back with a MAC that it had.
+func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
+	r.plan.Store(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stateless {
+		r.stateless, r.started = false, r.now()
+		r.protect(ctx, p)
+	}
+}
+
+// protect notes which nodes must not be installed although nothing is known of them.
+func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
+	answers := make([]bool, len(p.Clusters))
+	asking := guard.New(nil)
+	for i, cl := range p.Clusters {
+		asking.Go("ask "+cl.Zone, func() { answers[i] = r.lives(ctx, cl) })
+	}
+	asking.Wait()
+	stored := map[string][]byte{}
+	for i, cl := range p.Clusters {
+		why := ""
+		switch {
+		case answers[i]:
+			why = alive
+		case r.expired(cl):
+			why = expired
+		default:
+			continue
+		}
+		r.log.Warn("started without state: nothing is installed in this cluster until `helperd nodes reinstall NAME`", "cluster", cl.Zone, "why", why)
+		for _, n := range cl.Nodes {
+			s := r.get(n)
+			r.enter(s, Protected)
+			s.Protection = why
+			if b, err := json.Marshal(s); err == nil {
+				stored[s.Node] = b
+			}
+		}
+	}
+	if err := r.store.PutNodes(stored); err != nil {
+		r.log.Error("state of nodes not stored; a restart forgets that they are protected", "err", err)
+	}
+}
+
+// protected reports whether what protects s's node still holds. New ignition
+// files are those of a new cluster; one that answered was there.
+func (r *Registry) protected(s *State, n *plan.Node) bool {
+	return s.Phase == Protected && (s.Protection == alive || r.expired(n.Cluster))
+}
+
+// expired reports whether an ignition file of cl ended by its certificates.
+func (r *Registry) expired(cl *plan.Cluster) bool {
+	p := r.plan.Load()
+	if p == nil || cl == nil {
+		return false
+	}
+	for i := range p.HTTP.Ignition {
+		g := &p.HTTP.Ignition[i]
+		if g.Cluster == cl.Zone && g.Node == nil {
+			if end := r.ignition.Ends(g); !end.IsZero() && r.now().After(end) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lives reports whether the control plane of cl answers. The bootstrap machine is
+// not asked: while it alone answers, the cluster is being made.
+func lives(ctx context.Context, cl *plan.Cluster) bool {
+	ctx, cancel := context.WithTimeout(ctx, askClusters)
+	defer cancel()
+	var masters []netip.AddrPort
+	for _, n := range cl.Nodes {
+		if n.Role == plan.Master {
+			for _, a := range n.Addresses() {
+				masters = append(masters, netip.AddrPortFrom(a, portAPI))
+			}
+		}
+	}
+	found := make(chan bool, len(masters))
+	asking := guard.New(nil)
+	for _, a := range masters {
+		asking.Go("ask "+a.String(), func() {
+			ok := readyz(ctx, a)
+			if ok {
+				cancel() // one is enough
+			}
+			found <- ok
+		})
+	}
+	asking.Wait()
+	for range masters {
+		if <-found {
+			return true
+		}
+	}
+	return false
+}
+
+// readyz reports whether an API server answers, whatever it says: one that is not ready is one.
+func readyz(ctx context.Context, server netip.AddrPort) bool {
+	transport := &http.Transport{TLSClientConfig: insecure(), DisableKeepAlives: true, DialContext: (&net.Dialer{}).DialContext}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+server.String()+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return true
+}
+
+// insecure is for questions whose answer is not believed in anything but that it came: there is no CA yet.
+func insecure() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above
+}
