@@ -83,6 +83,13 @@ func (f *fake) Reinstall(node string) error {
 	return nil
 }
 
+func (f *fake) Arm(node string) (time.Time, error) {
+	if node != "worker-0" {
+		return time.Time{}, fmt.Errorf("%w node %q", ErrUnknown, node)
+	}
+	return start, nil
+}
+
 func (f *fake) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "helperd_up 1\n") })
 }
@@ -138,6 +145,9 @@ func TestRoundTrip(t *testing.T) {
 	if err := c.Reinstall(ctx, "worker-0"); err != nil || f.reinstalled != "worker-0" {
 		t.Errorf("reinstall of %q: %v", f.reinstalled, err)
 	}
+	if until, err := c.Arm(ctx, "worker-0"); err != nil || !until.Equal(start) {
+		t.Errorf("armed until %v: %v", until, err)
+	}
 	body, err := c.do(ctx, http.MethodGet, "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +170,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"mistakes in the file", c.Reload(ctx), f.reload.Error()},
 		{"node that is not there", c.Reinstall(ctx, "worker-9"), `unknown node "worker-9"`},
+		{"arming a node that is not there", func() error { _, err := c.Arm(ctx, "worker-9"); return err }(), `unknown node "worker-9"`},
 		{"name with a slash", c.Reinstall(ctx, "../../reload"), `unknown node "../../reload"`},
 		{"service that is not there", c.Panic(ctx, "nfs"), `unknown service "nfs"`},
 		{"path that is not there", noSuchPath, "404"},

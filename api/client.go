@@ -179,6 +179,20 @@ func (c *Client) Reinstall(ctx context.Context, node string) error {
 	return c.post(ctx, "/v1/nodes/"+url.PathEscape(node)+"/reinstall")
 }
 
+// Arm opens the gate of a node's ignition file to its address, and gives when it closes.
+func (c *Client) Arm(ctx context.Context, node string) (time.Time, error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/arm")
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer func() { _ = body.Close() }()
+	var a Armed
+	if err := json.NewDecoder(body).Decode(&a); err != nil {
+		return time.Time{}, fmt.Errorf("answer of the daemon: %w", err)
+	}
+	return a.Until, nil
+}
+
 // Panic makes the next packet of a service panic. The daemon refuses unless it was started with test hooks.
 func (c *Client) Panic(ctx context.Context, service string) error {
 	return c.post(ctx, "/v1/test/panic/"+url.PathEscape(service))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"helperd/artifacts"
 	"helperd/timeline"
@@ -33,6 +34,8 @@ type Backend interface {
 	Reload() error
 	// Reinstall makes the next network boot of a node install it.
 	Reinstall(node string) error
+	// Arm opens the gate of a node's ignition file to its address, and gives when it closes.
+	Arm(node string) (time.Time, error)
 	// Panic makes the next packet of a service panic; only with test hooks.
 	Panic(service string) error
 	Metrics() http.Handler
@@ -64,6 +67,7 @@ func Handler(b Backend) http.Handler {
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) { done(w, b.Reload()) })
 	mux.HandleFunc("POST /v1/artifacts/import", func(w http.ResponseWriter, r *http.Request) { reply(w, b.Import(r.Context(), r.Body)) })
 	mux.HandleFunc("POST /v1/nodes/{name}/reinstall", func(w http.ResponseWriter, r *http.Request) { done(w, b.Reinstall(r.PathValue("name"))) })
+	mux.HandleFunc("POST /v1/nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) { serveArm(w, b, r.PathValue("name")) })
 	mux.HandleFunc("POST /v1/test/panic/{service}", func(w http.ResponseWriter, r *http.Request) { done(w, b.Panic(r.PathValue("service"))) })
 	mux.Handle("GET /metrics", b.Metrics())
 	return mux
@@ -89,6 +93,15 @@ func fail(w http.ResponseWriter, code int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(Error{err.Error()})
+}
+
+func serveArm(w http.ResponseWriter, b Backend, name string) {
+	until, err := b.Arm(name)
+	if err != nil {
+		done(w, err)
+		return
+	}
+	reply(w, Armed{until})
 }
 
 // serveEvents answers with an array of the events after ?since, or with

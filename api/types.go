@@ -37,6 +37,11 @@ func (s *Status) Healthy() bool {
 	return s.Configuration.State == Applied
 }
 
+// Armed says how long the gate of a node's ignition file is open.
+type Armed struct {
+	Until time.Time `json:"until"`
+}
+
 // FileState says how the configuration file stands to what is served.
 type FileState string
 

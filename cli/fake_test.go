@@ -83,6 +83,10 @@ func (d *daemon) Reinstall(name string) error {
 	return fmt.Errorf("%w node %q; `helperd nodes` lists them", api.ErrUnknown, name)
 }
 
+func (d *daemon) Arm(name string) (time.Time, error) {
+	return time.Date(2030, 1, 2, 15, 4, 5, 0, time.Local), d.Reinstall(name)
+}
+
 // serve answers for d on a unix socket until the test ends.
 func serve(t testing.TB, d *daemon, path string) (*http.Server, error) {
 	t.Helper()

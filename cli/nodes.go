@@ -2,8 +2,10 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +25,7 @@ func (a *app) nodesCmd() *cobra.Command {
 			return a.show(c.OutOrStdout(), rows, func(t *table) { nodeRows(t, rows) })
 		},
 	})
-	c.AddCommand(a.reinstallCmd())
+	c.AddCommand(a.reinstallCmd(), a.armCmd())
 	return c
 }
 
@@ -61,6 +63,25 @@ func (a *app) reinstallCmd() *cobra.Command {
 		Args:  oneArg("NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.client().Reinstall(c.Context(), args[0])
+		},
+	})
+}
+
+func (a *app) armCmd() *cobra.Command {
+	return a.asks(&cobra.Command{
+		Use:   "arm NAME",
+		Short: "Give a node its ignition file for an hour although nobody proves its address",
+		Long: "Give a node its ignition file for an hour although nobody proves its address: that of a machine behind a router,\n" +
+			"with a static address or one of a foreign DHCP server. You vouch that the machine at its address is the node.\n" +
+			"Ten minutes after the file was fetched whole, the gate closes. A node that is installed is installed again.",
+		Args: oneArg("NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			until, err := a.client().Arm(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "until %s the machine at the address of %s may fetch its ignition file\n", until.Local().Format(time.TimeOnly), args[0])
+			return err
 		},
 	})
 }

@@ -194,15 +194,29 @@ func (b backend) Reload() error {
 
 // Reinstall implements api.Backend.
 func (b backend) Reinstall(name string) error {
-	var n *plan.Node
+	n, err := b.node(name)
+	if err == nil {
+		b.nodes.Reinstall(n)
+	}
+	return err
+}
+
+// Arm implements api.Backend.
+func (b backend) Arm(name string) (time.Time, error) {
+	n, err := b.node(name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return b.nodes.Arm(n), nil
+}
+
+func (b backend) node(name string) (*plan.Node, error) {
 	if p := b.view().plan; p != nil {
-		n = p.NodeByName(name)
+		if n := p.NodeByName(name); n != nil {
+			return n, nil
+		}
 	}
-	if n == nil {
-		return fmt.Errorf("%w node %q; `helperd nodes` lists them", api.ErrUnknown, name)
-	}
-	b.nodes.Reinstall(n)
-	return nil
+	return nil, fmt.Errorf("%w node %q; `helperd nodes` lists them", api.ErrUnknown, name)
 }
 
 // Panic implements api.Backend.

@@ -41,6 +41,7 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 	d.notifyStatus()
 	d.notify("READY=1")
 	d.guard.Loop(ctx, "watchdog", d.watchdog)
+	d.guard.Loop(ctx, "node evidence", d.nodes.Probe)
 	d.guard.Loop(ctx, "checks", d.checkAgainAndAgain)
 
 	latest := content.Look

@@ -100,6 +100,12 @@ func TestRunAndStop(t *testing.T) {
 	if err := c.Reinstall(t.Context(), "worker-1"); err != nil {
 		t.Error(err)
 	}
+	if until, err := c.Arm(t.Context(), "worker-1"); err != nil || time.Until(until) < 50*time.Minute {
+		t.Errorf("armed until %v: %v", until, err)
+	}
+	if _, err := c.Arm(t.Context(), "worker-9"); err == nil || !strings.Contains(err.Error(), "`helperd nodes` lists them") {
+		t.Errorf("arming an unknown node: %v", err)
+	}
 	if err := c.Panic(t.Context(), "one"); err == nil {
 		t.Error("a test hook without --test-hooks")
 	}

@@ -15,7 +15,7 @@ import (
 func (b *builder) boot() {
 	for i, cl := range b.p.Clusters {
 		cc := &b.c.Clusters[i]
-		b.unproven(fmt.Sprintf("clusters[%d]", i), cl, cc)
+		b.gate(fmt.Sprintf("clusters[%d]", i), cl, cc)
 		a := b.artifact(cc.Artifacts)
 		if a == nil {
 			continue
@@ -51,30 +51,6 @@ func (b *builder) kernelArgs(at string, args []string) {
 	}
 }
 
-// unproven warns of nodes whose ignition file is guarded by their address
-// alone: a token goes only to an address that our DHCP gave to the node's MAC.
-func (b *builder) unproven(at string, cl *Cluster, cc *config.Cluster) {
-	if cc.Ignition == "" || cc.IgnitionGate == "open" {
-		return
-	}
-	for j, n := range cl.Nodes {
-		why := ""
-		switch network := b.networkOf(n.IP); {
-		case len(n.MACs) == 0:
-			why = "it has no mac"
-		case network == nil:
-			why = "it has no ip, and there is no DHCPv6 yet"
-		case Mode(network.DHCP.Mode) != ModeServer:
-			why = fmt.Sprintf("dhcp mode of %s is %s", network.CIDR, network.DHCP.Mode)
-		default:
-			continue
-		}
-		b.say(config.Warning, fmt.Sprintf("%s.nodes[%d]", at, j),
-			"node %q: our DHCP gives it no address (%s), so whoever takes its address may fetch its ignition file with the cluster's secrets; "+
-				"let helperd give it its address, or write ignition_gate: open at cluster %q if that is no harm", n.Name, why, cl.Name)
-	}
-}
-
 func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, set *Set) *Boot {
 	bt := &Boot{
 		Artifact:  set.Artifact,
@@ -85,7 +61,7 @@ func (b *builder) bootOf(n *Node, cc *config.Cluster, cn *config.Node, set *Set)
 		BaseURL:   b.baseURL(n),
 	}
 	if cc.Ignition != "" {
-		bt.Ignition = bt.BaseURL + ignitionPath(n.Cluster, n.Role)
+		bt.Ignition = bt.BaseURL + ignitionPath(n.Cluster, string(n.Role))
 	}
 	bt.Args = installerArgs(bt, cn.InstallDisk, set)
 	bt.Args = append(bt.Args, b.networkArgs(n, cn)...)
@@ -214,8 +190,4 @@ func (b *builder) baseURL(n *Node) string {
 
 func artifactPath(a *config.Artifact, part string) string {
 	return path.Join("/artifacts", a.Name, part)
-}
-
-func ignitionPath(cl *Cluster, r Role) string {
-	return path.Join("/ignition", cl.Zone, string(r)+".ign")
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"net/netip"
-	"path/filepath"
 	"slices"
 
 	"helperd/config"
@@ -35,7 +34,7 @@ func (b *builder) http() {
 	h.Files = append(h.Files, b.keptFiles()...)
 	h.Machines = b.machines()
 	for i, cl := range b.p.Clusters {
-		h.Ignition = append(h.Ignition, ignition(cl, &b.c.Clusters[i])...)
+		h.Ignition = append(h.Ignition, b.ignition(cl, &b.c.Clusters[i])...)
 	}
 }
 
@@ -117,29 +116,6 @@ func (b *builder) machines() []netip.Prefix {
 		}
 	}
 	return ps
-}
-
-// ignition gives one entry for each role that the cluster has.
-func ignition(cl *Cluster, cc *config.Cluster) []Ignition {
-	if cc.Ignition == "" {
-		return nil
-	}
-	var out []Ignition
-	for _, role := range roles {
-		e := Ignition{
-			Path: ignitionPath(cl, role), File: filepath.Join(cc.Ignition, string(role)+".ign"),
-			Cluster: cl.Zone, Role: role, Open: cc.IgnitionGate == "open", Expired: cc.IgnitionExpired == "serve",
-		}
-		for _, n := range cl.Nodes {
-			if n.Role == role {
-				e.Nodes = append(e.Nodes, n)
-			}
-		}
-		if len(e.Nodes) > 0 {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 // nfs takes over the exports.

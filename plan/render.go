@@ -219,6 +219,12 @@ func (f File) String() string {
 }
 
 func (i *Ignition) lines(w *writer) {
+	if i.Node != nil { // every node has one; only a network of its own is worth a line
+		for _, k := range i.Keyfiles {
+			w.line("ignition %s for %s, with %s.nmconnection", i.Path, i.Node.FQDN, k.Name)
+		}
+		return
+	}
 	gate := "strict"
 	if i.Open {
 		gate = "open"
