@@ -4,17 +4,25 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"helperd/internal/guard"
 	"helperd/plan"
 )
 
-// askClusters is how long a start without state waits for clusters to answer.
-const askClusters = 2 * time.Second
+const (
+	// askClusters is how long a start without state waits for clusters to answer:
+	// as long as the kernel looks for a machine on a network (ARP, three times a second apart).
+	askClusters = 3 * time.Second
+	// askAgain is the pause after no machine was found at an address: it was looked for before it was there.
+	askAgain = 50 * time.Millisecond
+)
 
 // Why a node is protected.
 const (
@@ -23,7 +31,7 @@ const (
 )
 
 // Apply takes over the plan that is about to be served. When the daemon has
-// started without state, it first asks whether the clusters live, for at most two
+// started without state, it first asks whether the clusters live, for at most three
 // seconds, and protects the nodes of those that do.
 //
 // A node that is gone from the file keeps its state: it is given nothing while it is
@@ -128,20 +136,34 @@ func lives(ctx context.Context, cl *plan.Cluster) bool {
 	return false
 }
 
-// readyz reports whether an API server answers, whatever it says: one that is not ready is one.
+// readyz reports whether an API server answers, whatever it says: one that is
+// not ready is one. It asks until somebody answers or refuses, or ctx ends.
 func readyz(ctx context.Context, server netip.AddrPort) bool {
+	for {
+		err := askReadyz(ctx, server)
+		if err == nil || !errors.Is(err, unix.EHOSTUNREACH) {
+			return err == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+func askReadyz(ctx context.Context, server netip.AddrPort) error {
 	transport := &http.Transport{TLSClientConfig: insecure(), DisableKeepAlives: true, DialContext: (&net.Dialer{}).DialContext}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+server.String()+"/readyz", nil)
 	if err != nil {
-		return false
+		return err
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return false
+		return err
 	}
-	_ = resp.Body.Close()
-	return true
+	return resp.Body.Close()
 }
 
 // insecure is for questions whose answer is not believed in anything but that it came: there is no CA yet.

@@ -22,6 +22,7 @@ dig bind9-dnsutils bind-utils
 nslookup bind9-dnsutils bind-utils
 udhcpc udhcpc busybox
 dhclient isc-dhcp-client dhcp-client
+dhcrelay isc-dhcp-relay dhcp-relay
 tftp tftp-hpa tftp
 curl curl curl
 nginx nginx-light nginx-core

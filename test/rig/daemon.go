@@ -172,6 +172,14 @@ func (r *Rig) ctl(args ...string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// Order runs a command of the binary that changes something, such as "nodes", "reinstall", "worker-0".
+func (r *Rig) Order(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := r.ctl(args...); err != nil {
+		t.Fatalf("helperd %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
 // Status is `helperd status -o json`. A degraded daemon has one, too.
 func (r *Rig) Status(t testing.TB) api.Status {
 	t.Helper()

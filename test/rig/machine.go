@@ -30,19 +30,25 @@ func (r *Rig) Machine(t testing.TB, name string) *Machine {
 // Blank is Machine without an address, as before DHCP.
 func (r *Rig) Blank(t testing.TB, name string) *Machine {
 	t.Helper()
-	return r.plug(t, r.Site.Node(t, name))
+	return r.BlankOn(t, name, Bridge)
+}
+
+// BlankOn is Blank on another bridge of the router's, such as one behind a relay.
+func (r *Rig) BlankOn(t testing.TB, name, bridge string) *Machine {
+	t.Helper()
+	return r.plug(t, r.Site.Node(t, name), bridge)
 }
 
 // Stranger is a machine that is in no list, without an address.
 func (r *Rig) Stranger(t testing.TB, mac string) *Machine {
 	t.Helper()
-	return r.plug(t, Node{MAC: mac})
+	return r.plug(t, Node{MAC: mac}, Bridge)
 }
 
 // Neighbour is a machine that is in no list and has an address of the LAN.
 func (r *Rig) Neighbour(t testing.TB, mac, ip string) *Machine {
 	t.Helper()
-	m := r.plug(t, Node{MAC: mac, IP: ip})
+	m := r.plug(t, Node{MAC: mac, IP: ip}, Bridge)
 	m.Up(t, Dev, ip+bits)
 	return m
 }
@@ -50,13 +56,13 @@ func (r *Rig) Neighbour(t testing.TB, mac, ip string) *Machine {
 // Outsider is a machine with an address that is in no network of the file.
 func (r *Rig) Outsider(t testing.TB) *Machine {
 	t.Helper()
-	m := r.plug(t, Node{MAC: "52:54:00:99:00:05", IP: "10.99.0.5"})
+	m := r.plug(t, Node{MAC: "52:54:00:99:00:05", IP: "10.99.0.5"}, Bridge)
 	m.Up(t, Dev, m.Node.IP+bits)
 	m.IP(t, "route", "add", HelperIP, "dev", Dev)
 	return m
 }
 
-func (r *Rig) plug(t testing.TB, n Node) *Machine {
+func (r *Rig) plug(t testing.TB, n Node, bridge string) *Machine {
 	t.Helper()
 	m := &Machine{NS: netns.New(t), Node: n, rig: r}
 	port, dev := netns.Link(t, r.Router, m.NS, "", "")
@@ -66,6 +72,6 @@ func (r *Rig) plug(t testing.TB, n Node) *Machine {
 	m.IP(t, "link", "set", Dev, "down")
 	m.IP(t, "link", "set", Dev, "address", n.MAC)
 	m.IP(t, "link", "set", Dev, "up")
-	r.Router.IP(t, "link", "set", port, "master", Bridge, "up")
+	r.Router.IP(t, "link", "set", port, "master", bridge, "up")
 	return m
 }
