@@ -138,6 +138,7 @@ type Cluster struct {
 	// KernelArgs are added to the kernel command line of every node. Boot loaders use the serial console among them too.
 	KernelArgs []string `yaml:"kernel_args"`
 	// Ignition is the folder with bootstrap.ign, master.ign and worker.ign, and arbiter.ign where there are arbiters.
+	// A file with the name of a node, such as worker-0.ign, takes the place of its role's.
 	Ignition string `yaml:"ignition"`
 	// IgnitionGate is strict (only to the right node, while it installs) or open. Default: strict.
 	IgnitionGate string `yaml:"ignition_gate" jsonschema:"enum=strict,enum=open,default=strict"`

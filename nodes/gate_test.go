@@ -150,13 +150,18 @@ func TestISOToken(t *testing.T) {
 	if s := g.State(g.node); s.ISOToken != "" {
 		t.Error("State shows the token")
 	}
+	g.Seen(g.node, "its 6443 answers") // there was no system before
+	if p := g.State(g.node).Phase; p != Installed {
+		t.Errorf("phase %s after its system was seen", p)
+	}
+	check(token, "no ISO of w0 is waited for")
+	token = g.ISOToken(g.node)
 	g.Seen(g.node, "its 6443 answers") // the old system
 	check(token, "")
 	g.Seen(g.node, FirstBoot)
 	if p := g.State(g.node).Phase; p != Installed {
 		t.Errorf("phase %s after its first boot", p)
 	}
-	check(token, "no ISO of w0 is waited for")
 	token = g.ISOToken(g.node)
 	g.wait(25 * time.Hour)
 	check(token, "no ISO of w0 is waited for")

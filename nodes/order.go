@@ -61,7 +61,9 @@ func (r *Registry) ISOToken(n *plan.Node) string {
 	defer r.mu.Unlock()
 	s := r.get(n)
 	if !r.isoOpen(s) {
+		ran := s.Phase != Armed && s.Phase != Installing
 		s = r.order(n)
+		s.Ordered = ran // without an old system all that answers is the new one
 		s.ISOToken = rand.Text()
 		r.events.Emit(timeline.Event{Kind: timeline.NodeArmed, Node: n.FQDN, Detail: "its ISO may be fetched for 24 hours"})
 	}

@@ -73,7 +73,7 @@ func (r *Registry) waits(n *plan.Node) bool {
 	case Installing: // it may have been installed in another way
 		return now.Sub(s.Decided) >= failedWithin
 	case Armed:
-		return !s.Ordered && !r.started.IsZero() && now.Sub(r.started) < lookFor
+		return !s.Ordered && (r.isoOpen(s) || !r.started.IsZero() && now.Sub(r.started) < lookFor)
 	}
 	return false
 }

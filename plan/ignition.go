@@ -53,6 +53,7 @@ func (b *builder) gate(at string, cl *Cluster, cc *config.Cluster) {
 	if cc.Ignition == "" {
 		return
 	}
+	b.shown(at, cl, cc)
 	if cc.IgnitionGate == "open" {
 		b.say(config.Warning, at+".ignition_gate", "cluster %q: ignition_gate is open: every machine of the networks may fetch the cluster's secrets; remove it unless nodes are installed in a way that helperd cannot follow", cl.Name)
 		return
@@ -62,6 +63,19 @@ func (b *builder) gate(at string, cl *Cluster, cc *config.Cluster) {
 			b.say(config.Warning, fmt.Sprintf("%s.nodes[%d]", at, j),
 				"node %q: nobody can prove that the machine at its address is the node (%s), so its ignition file is refused until `helperd nodes arm %s`; "+
 					"let helperd give it its address, or run that just before it is installed", n.Name, why, n.Name)
+		}
+	}
+}
+
+// shown refuses a folder of ignition files that everybody is shown, past the gate.
+func (b *builder) shown(at string, cl *Cluster, cc *config.Cluster) {
+	for _, r := range []struct{ key, root string }{{"http.root", b.c.HTTP.Root}, {"tftp.root", b.c.TFTP.Root}} {
+		if r.root == "" {
+			continue
+		}
+		if rel, err := filepath.Rel(r.root, cc.Ignition); err == nil && filepath.IsLocal(rel) {
+			b.say(config.Error, at+".ignition", "cluster %q: ignition %s lies in %s, %s, so everybody could fetch the cluster's secrets; move it to a folder of its own, such as /srv/ignition/%s",
+				cl.Name, cc.Ignition, r.key, r.root, cl.Name)
 		}
 	}
 }

@@ -44,6 +44,19 @@ func TestUnproven(t *testing.T) {
 	}
 }
 
+// Who may fetch every file of a folder needs no gate.
+func TestIgnitionInARootIsRefused(t *testing.T) {
+	for root, bad := range map[string]bool{
+		"http: {root: /srv}": true, "tftp: {root: /srv/ignition}": true, "http: {root: /srv/ignition/}": true, "http: {root: /}": true,
+		"http: {root: /srv/ign}": false, "http: {root: /srv/ignition/www}": false,
+	} {
+		_, ds := compile(t, []byte(small+root+"\n"))
+		if ds.HasErrors() != bad {
+			t.Errorf("%s: %v", root, ds)
+		}
+	}
+}
+
 func TestOwnFile(t *testing.T) {
 	g := &Ignition{File: "/srv/ignition/worker.ign", Role: Worker}
 	for name, want := range map[string]string{"w0": "/srv/ignition/w0.ign", "master": "", "worker": ""} {

@@ -90,6 +90,10 @@ func aboutFile(e *Event) bool {
 }
 
 func (s *Story) add(e *Event) {
+	if e.Kind == NodeArmed { // a person has seen what is wrong; the node was not
+		s.trouble, s.retries = "", 0
+		return
+	}
 	s.Last = e.Time
 	now, was := slices.Index(order, stageOf(e)), slices.Index(order, s.Stage)
 	if e.Trouble() {

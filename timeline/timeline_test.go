@@ -283,6 +283,21 @@ func TestResumedStory(t *testing.T) {
 	}
 }
 
+// The order of a person is the answer to a hint, and no sign of life.
+func TestOrderEndsAHint(t *testing.T) {
+	tl, now := newTimeline()
+	tl.Emit(Event{Kind: BootRefused, Node: worker.FQDN, Detail: "helperd nodes reinstall w0"})
+	before := tl.Story(worker.FQDN)
+	if before.Hint == "" {
+		t.Fatal("no hint")
+	}
+	*now = now.Add(time.Second)
+	tl.Emit(Event{Kind: NodeArmed, Node: worker.FQDN})
+	if s := tl.Story(worker.FQDN); s.Hint != "" || !s.Last.Equal(before.Last) {
+		t.Errorf("hint %q, last seen %v", s.Hint, s.Last)
+	}
+}
+
 func TestFilesAreNoTroubleOfARunningSystem(t *testing.T) {
 	tl, _ := newTimeline()
 	miss := Event{Kind: HTTPMiss, Addr: worker.IP, File: "/x", Detail: "there is no such file"}

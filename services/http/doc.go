@@ -10,10 +10,10 @@
 // instead. wire_test.go has what is answered to which bytes.
 //
 // Ignition files hold the secrets of a cluster. The strict gate gives a role's
-// file to the address of a node of that role alone, with the token of its
-// last boot script. coreos-installer repeats on 408, 429 and 5xx and gives up on
-// the rest: what is not there yet is 503, and only a wrong address, role or token
-// is 403.
+// file to the address of a node of that role alone, while package nodes says that
+// it is that node and is being installed. coreos-installer repeats on 408, 429
+// and 5xx and gives up on the rest: what is not there yet is 503, and only a wrong
+// address, role or token is 403.
 //
 // A faster front for small files would stand between listener.Accept and net/http. It
 // reads a request on the raw connection and answers GET and HEAD where route comes to

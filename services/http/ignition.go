@@ -32,7 +32,6 @@ func (x *exchange) serveIgnition(g *plan.Ignition) {
 	}
 	body, err := x.ignition.Read(g, n)
 	if err != nil {
-		x.host.Log.Warn("ignition file not served", "file", g.File, "ip", x.addr, "err", err)
 		x.notYet(timeline.IgnitionRefused, err.Error())
 		return
 	}

@@ -2,6 +2,7 @@ package http
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -36,6 +37,9 @@ func (s *Service) describeMetrics() {
 		func() float64 { return float64(s.downloads.unlogged()) },
 	))
 	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "helperd_http_ignition_expiry_timestamp_seconds", Help: "When the first certificate of an ignition file ends; 0: none does."}, s.expiry,
+	))
+	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "helperd_http_open_connections", Help: "Connections that are open."}, func() float64 { return float64(s.clients.open()) },
 	))
 }
@@ -46,4 +50,21 @@ func (s *Service) counts() map[string]uint64 {
 		"requests": s.count.requests.Load(), "bytes": s.count.bytes.Load(), "misses": s.count.misses.Load(), "refused": s.count.refused.Load(),
 		"failed": s.count.failed.Load(), "ignition": s.count.ignition.Load(), "connections": uint64(s.clients.open()),
 	}
+}
+
+// expiry is when the first ignition file is not fit to be served any more, in Unix seconds.
+func (s *Service) expiry() float64 {
+	st, first := s.state.Load(), time.Time{}
+	if st == nil {
+		return 0
+	}
+	for i := range st.plan.HTTP.Ignition {
+		if end := s.ignition.Ends(&st.plan.HTTP.Ignition[i]); !end.IsZero() && (first.IsZero() || end.Before(first)) {
+			first = end
+		}
+	}
+	if first.IsZero() {
+		return 0
+	}
+	return float64(first.Unix())
 }
