@@ -300,6 +300,18 @@ func TestIgnitionStatus(t *testing.T) {
 	}
 }
 
+func TestIgnitionExpiryMetric(t *testing.T) {
+	g := newRig(t, nil)
+	if at := g.expiry(); at != 0 {
+		t.Errorf("files without certificates end at %v", at)
+	}
+	g.write(t, "worker.ign", withCert(t, 10*time.Hour))
+	g.write(t, "master.ign", withCert(t, 5*time.Hour))
+	if left := time.Until(time.Unix(int64(g.expiry()), 0)); left > 5*time.Hour || left < 4*time.Hour {
+		t.Errorf("the first ends in %v, want 5h", left)
+	}
+}
+
 // An unreadable file is a matter of the helper: the installer tries again.
 func TestIgnitionUnreadable(t *testing.T) {
 	g := newRig(t, nil)
