@@ -9,8 +9,8 @@ import (
 	"helperd/plan"
 )
 
-// ErrNotYet is in the chain of a refusal that passes: the installer is to ask
-// again. Without it the machine asks for what is not its own.
+// ErrNotYet is in the chain of a refusal that passes: the installer is to ask again. Without it the
+// machine asks for what is not its own.
 var ErrNotYet = errors.New("not yet")
 
 // refusal says to a person why a machine does not get its ignition file.
@@ -27,12 +27,12 @@ func notYet(format string, args ...any) error {
 	return &refusal{fmt.Sprintf(format, args...), true}
 }
 
-// Admit says why the machine at addr, an address of n, may not have n's ignition
-// file now; nil: it may. It changes nothing.
+// Admit says why the machine at addr, an address of n, may not have n's ignition file now; nil: it
+// may. It changes nothing.
 //
-// A token that matches is a proof of DHCP's: it was told only to the address
-// that DHCP gave to a MAC of n. A node that was told none must be one by the neighbour
-// table, or by DHCP since. A gate that a person opened asks for no proof.
+// A token that matches is a proof of DHCP's: it was told only to the address that DHCP gave to a
+// MAC of n. A node that was told none must be one by the neighbour table, or by DHCP since. A gate
+// that a person opened asks for no proof.
 func (r *Registry) Admit(n *plan.Node, addr netip.Addr, token string) error {
 	r.mu.Lock()
 	s, now := *r.get(n), r.now()
@@ -54,8 +54,8 @@ func (r *Registry) Admit(n *plan.Node, addr netip.Addr, token string) error {
 	return r.prove(n, addr)
 }
 
-// installing reports whether s's node may be fetching its ignition file: it was told
-// to install itself, and a first complete fetch is not ten minutes ago.
+// installing reports whether s's node may be fetching its ignition file: it was told to install
+// itself, and a first complete fetch is not ten minutes ago.
 func (s *State) installing(now time.Time) bool {
 	switch s.Phase {
 	case Installing:

@@ -33,10 +33,10 @@ func (r *Registry) order(n *plan.Node) *State {
 	return s
 }
 
-// Arm opens the gate of n's ignition file to its address alone for an hour, or
-// until ten minutes after it was fetched: a person vouches for the address, which
-// neither our DHCP nor the neighbour table can prove. A node that is not being
-// installed is ordered to be, too. It gives when the gate closes.
+// Arm opens the gate of n's ignition file to its address alone for an hour, or until ten minutes
+// after it was fetched: a person vouches for the address, which neither our DHCP nor the neighbour
+// table can prove. A node that is not being installed is ordered to be, too. It gives when the gate
+// closes.
 func (r *Registry) Arm(n *plan.Node) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,9 +53,9 @@ func (r *Registry) Arm(n *plan.Node) time.Time {
 	return s.GateEnd
 }
 
-// ISOToken orders n to be installed from an ISO, and gives the token that lets
-// the ISO, and with it the cluster's secrets, be fetched. It serves for 24 hours or
-// until n is installed; asking again prolongs it.
+// ISOToken orders n to be installed from an ISO, and gives the token that lets the ISO, and with it
+// the cluster's secrets, be fetched. It serves for 24 hours or until n is installed; asking again
+// prolongs it.
 func (r *Registry) ISOToken(n *plan.Node) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

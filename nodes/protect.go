@@ -30,12 +30,12 @@ const (
 	expired = "the certificates of its cluster's ignition files have expired"
 )
 
-// Apply takes over the plan that is about to be served. When the daemon has
-// started without state, it first asks whether the clusters live, for at most three
-// seconds, and protects the nodes of those that do.
+// Apply takes over the plan that is about to be served. When the daemon has started without state,
+// it first asks whether the clusters live, for at most three seconds, and protects the nodes of
+// those that do.
 //
-// A node that is gone from the file keeps its state: it is given nothing while it is
-// gone, and is the same machine if it comes back with a MAC that it had.
+// A node that is gone from the file keeps its state: it is given nothing while it is gone, and is
+// the same machine if it comes back with a MAC that it had.
 func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
 	r.plan.Store(p)
 	r.mu.Lock()
@@ -80,8 +80,8 @@ func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
 	}
 }
 
-// protected reports whether what protects s's node still holds. New ignition
-// files are those of a new cluster; one that answered was there.
+// protected reports whether what protects s's node still holds. New ignition files are those of a
+// new cluster; one that answered was there.
 func (r *Registry) protected(s *State, n *plan.Node) bool {
 	return s.Phase == Protected && (s.Protection == alive || r.expired(n.Cluster))
 }
@@ -103,8 +103,8 @@ func (r *Registry) expired(cl *plan.Cluster) bool {
 	return false
 }
 
-// lives reports whether the control plane of cl answers. The bootstrap machine is
-// not asked: while it alone answers, the cluster is being made.
+// lives reports whether the control plane of cl answers. The bootstrap machine is not asked: while
+// it alone answers, the cluster is being made.
 func lives(ctx context.Context, cl *plan.Cluster) bool {
 	ctx, cancel := context.WithTimeout(ctx, askClusters)
 	defer cancel()
@@ -136,8 +136,8 @@ func lives(ctx context.Context, cl *plan.Cluster) bool {
 	return false
 }
 
-// readyz reports whether an API server answers, whatever it says: one that is
-// not ready is one. It asks until somebody answers or refuses, or ctx ends.
+// readyz reports whether an API server answers, whatever it says: one that is not ready is one. It
+// asks until somebody answers or refuses, or ctx ends.
 func readyz(ctx context.Context, server netip.AddrPort) bool {
 	for {
 		err := askReadyz(ctx, server)

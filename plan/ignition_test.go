@@ -86,6 +86,9 @@ dns=192.168.7.2;
 		{"by name", ", mtu: 9000", "static: true, nic: enp1s0, ", map[string]string{
 			"enp1s0": "[connection]\nid=enp1s0\ntype=ethernet\ninterface-name=enp1s0\n\n[ethernet]\nmtu=9000\n" + ipv4,
 		}},
+		{"with a route", ", routes: [{to: 10.0.0.0/8, via: 192.168.7.5}]", "static: true, nic: enp1s0, ", map[string]string{
+			"enp1s0": "[connection]\nid=enp1s0\ntype=ethernet\ninterface-name=enp1s0\n" + ipv4 + "route1=10.0.0.0/8,192.168.7.5\n",
+		}},
 		{"a bond with a VLAN", "", `static: true, bond: "bond0:em1,em2:mode=active-backup,arp_ip_target=192.168.7.1;192.168.7.2", vlan: "bond0.0100:bond0", `, map[string]string{
 			"bond0": "[connection]\nid=bond0\ntype=bond\ninterface-name=bond0\n\n[bond]\nmode=active-backup\narp_ip_target=192.168.7.1,192.168.7.2\n" +
 				"\n[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=disabled\n",

@@ -133,6 +133,9 @@ func (b *builder) addresses(k *keyfile, n *Node) {
 		if len(servers) > 0 {
 			lines = append(lines, "dns="+strings.Join(servers, ";")+";")
 		}
+		for i, r := range network.Routes {
+			lines = append(lines, fmt.Sprintf("route%d=%s,%s", i+1, r.To, r.Via))
+		}
 		k.section(family.section, lines...)
 	}
 }
