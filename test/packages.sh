@@ -26,7 +26,7 @@ dhcrelay isc-dhcp-relay dhcp-relay
 tftp tftp-hpa tftp
 curl curl curl
 nginx nginx-light nginx-core
-apache2,httpd apache2 httpd
+apache2,httpd apache2-bin httpd
 wrk wrk wrk
 nc netcat-openbsd nmap-ncat
 ncat ncat nmap-ncat

@@ -22,9 +22,16 @@ const (
 
 	smallBytes    = 4 << 10
 	ignitionBytes = 300_000
-	imageBytes    = 1 << 30
 	partBytes     = 4 << 20
 )
+
+// imageBytes is the size of the image.
+func imageBytes() int64 {
+	if bench.Full() {
+		return 1 << 30
+	}
+	return 64 << 20
+}
 
 // last is how long a load takes.
 func last() time.Duration {
@@ -55,7 +62,7 @@ func newSite(t *testing.T) *site {
 	if err := os.Mkdir(s.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, n := range map[string]int{small: smallBytes, ignition: ignitionBytes, image: imageBytes} {
+	for name, n := range map[string]int64{small: smallBytes, ignition: ignitionBytes, image: imageBytes()} {
 		b := make([]byte, n)
 		_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(b) // never fails
 		if err := os.WriteFile(filepath.Join(s.root, name), b, 0o644); err != nil {
@@ -114,7 +121,7 @@ func lastLine(b []byte) []byte {
 func (s *site) fetch(part int64) func(testing.TB, netip.Addr) bench.Work {
 	return func(t testing.TB, addr netip.Addr) bench.Work {
 		t.Helper()
-		a := ask{server: netip.AddrPortFrom(addr, port), path: image, size: imageBytes, part: part, clients: clients, last: last()}
+		a := ask{server: netip.AddrPortFrom(addr, port), path: image, size: imageBytes(), part: part, clients: clients, last: last()}
 		n, took, err := a.run(s.lab.Clients)
 		if err != nil {
 			t.Errorf("fetch %s: %v", image, err)
