@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e reload kill fuzz bench bench-http clean
+.PHONY: help build demo test check race e2e reload kill fuzz bench bench-http bench-tftp clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: ## run the benchmarks of all hot paths
 
 bench-http: packages-test build ## compare HTTP with nginx and apache2 in 3 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 30m -v -run Compare ./test/bench/http
+
+bench-tftp: packages-test build ## compare TFTP with in.tftpd and dnsmasq in 2 to 3 minutes, ROUNDS each (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 30m -v -run Compare ./test/bench/tftp
 
 packages-demo packages-test:
 	@test/packages.sh $(@:packages-%=%)

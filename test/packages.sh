@@ -24,6 +24,8 @@ udhcpc udhcpc busybox
 dhclient isc-dhcp-client dhcp-client
 dhcrelay isc-dhcp-relay dhcp-relay
 tftp tftp-hpa tftp
+in.tftpd tftpd-hpa tftp-server
+dnsmasq dnsmasq-base dnsmasq
 curl curl curl
 nginx nginx-light nginx-core
 apache2,httpd apache2-bin httpd

@@ -13,6 +13,12 @@ import (
 // ClientIP is where loads come from.
 const ClientIP = "192.0.2.1"
 
+// many is a network whose every address is the clients', for loads of many machines.
+const many = "198.51.100.0/24"
+
+// ClientAddr is the address of the i-th of up to 254 machines, counted from 0.
+func ClientAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i)}) }
+
 // A Lab is two namespaces joined by a link with Ethernet's MTU.
 type Lab struct {
 	Servers, Clients *netns.NS
@@ -36,7 +42,7 @@ func NewLab(t testing.TB) *Lab {
 	must(t, os.Chmod(dir, 0o755))
 	l.Dir = dir
 	netns.Link(t, l.Servers, l.Clients, "", ClientIP+"/24")
-	l.Servers.IP(t, "link", "set", "eth0", "up")
+	l.Clients.IP(t, "route", "add", "local", many, "dev", "lo")
 	return l
 }
 
@@ -46,6 +52,9 @@ func (l *Lab) addr(t testing.TB) netip.Addr {
 	l.addrs++
 	a := netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + l.addrs)})
 	l.Servers.IP(t, "address", "add", a.String()+"/24", "dev", "eth0")
+	if l.addrs == 1 {
+		l.Servers.IP(t, "route", "add", many, "via", ClientIP)
+	}
 	return a
 }
 
