@@ -106,7 +106,7 @@ func TestCaps(t *testing.T) {
 	other.ask(opRead, "f", "octet")
 	other.data(1)
 	other.ack(1)
-	other.data(2) // by the poller: the threads are taken
+	other.data(2)
 }
 
 // The answer comes from the address that was asked, also on a wildcard socket.

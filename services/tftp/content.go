@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // content is what one transfer sends.
 type content interface {
 	// size in bytes; -1: known at the end only.
 	size() int64
+	// ready reports whether at gives these bytes without waiting for a disk.
+	ready(off int64, n int) bool
 	// at gives n bytes from off, fewer only at the end of the content. The
 	// bytes are good until the next call.
 	at(off int64, n int) ([]byte, error)
@@ -23,7 +27,8 @@ type content interface {
 // memory is content that is held whole: rendered files and cached ones.
 type memory []byte
 
-func (m memory) size() int64 { return int64(len(m)) }
+func (m memory) size() int64           { return int64(len(m)) }
+func (m memory) ready(int64, int) bool { return true }
 
 func (m memory) at(off int64, n int) ([]byte, error) {
 	if off >= int64(len(m)) {
@@ -43,31 +48,61 @@ const fileBuffer = 64 << 10
 // mapped: a file that shrinks would end the process by SIGBUS.
 type file struct {
 	f     *os.File
+	fd    int
 	len   int64
 	buf   []byte // holds bytes from start
 	start int64
 }
 
+func newFile(f *os.File, size int64) *file { return &file{f: f, fd: int(f.Fd()), len: size} }
+
 func (f *file) size() int64 { return f.len }
 
-func (f *file) at(off int64, n int) ([]byte, error) {
+// within gives n bytes, or those that there are, from the buffer.
+func (f *file) within(off int64, n int) (b []byte, ok bool) {
 	n = int(min(int64(n), max(f.len-off, 0)))
-	if off >= f.start && off+int64(n) <= f.start+int64(len(f.buf)) {
-		return f.buf[off-f.start:][:n], nil
+	if off < f.start || off+int64(n) > f.start+int64(len(f.buf)) {
+		return nil, false
 	}
-	if f.buf == nil {
-		f.buf = make([]byte, 0, fileBuffer)
+	return f.buf[off-f.start:][:n], true
+}
+
+// ready fills the buffer with what the page cache holds. File systems that
+// cannot say what it holds are read by whoever may wait.
+func (f *file) ready(off int64, n int) bool {
+	if _, ok := f.within(off, n); ok {
+		return true
 	}
-	want := int(min(int64(max(n, fileBuffer)), f.len-off))
+	into := f.space(off, n)
+	got, err := unix.Preadv2(f.fd, [][]byte{into}, off, unix.RWF_NOWAIT)
+	if err != nil {
+		got = 0
+	}
+	f.buf, f.start = into[:got], off
+	_, ok := f.within(off, n)
+	return ok
+}
+
+func (f *file) at(off int64, n int) ([]byte, error) {
+	if b, ok := f.within(off, n); ok {
+		return b, nil
+	}
+	into := f.space(off, n)
+	got, err := f.f.ReadAt(into, off)
+	f.buf, f.start = into[:got], off
+	if b, ok := f.within(off, n); ok {
+		return b, nil
+	}
+	return nil, fmt.Errorf("read %s: %d of %d bytes at %d: %w", f.f.Name(), got, n, off, err)
+}
+
+// space is where at least n bytes from off are read to.
+func (f *file) space(off int64, n int) []byte {
+	want := int(min(int64(max(n, fileBuffer)), max(f.len-off, 0)))
 	if cap(f.buf) < want {
-		f.buf = make([]byte, 0, want)
+		f.buf = make([]byte, max(want, fileBuffer))
 	}
-	got, err := f.f.ReadAt(f.buf[:want], off)
-	f.buf, f.start = f.buf[:got], off
-	if got < n {
-		return nil, fmt.Errorf("read %s: %d of %d bytes at %d: %w", f.f.Name(), got, n, off, err)
-	}
-	return f.buf[:n], nil
+	return f.buf[:want]
 }
 
 func (f *file) passed(int64) {}
@@ -89,6 +124,11 @@ func newNetascii(c content) *netascii {
 }
 
 func (a *netascii) size() int64 { return -1 }
+
+func (a *netascii) ready(off int64, n int) bool {
+	_, held := a.under.(memory)
+	return held || a.end || int64(len(a.buf)) >= off-a.start+int64(n)
+}
 
 func (a *netascii) at(off int64, n int) ([]byte, error) {
 	for !a.end && int64(len(a.buf)) < off-a.start+int64(n) {

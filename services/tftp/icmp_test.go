@@ -2,117 +2,115 @@ package tftp
 
 import (
 	"errors"
-	"net"
-	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+// fakePort has packets for nobody, and an error in store, as the kernel keeps those of ICMP.
+type fakePort struct {
+	port
+	sent int
+	next error // of the next send
+}
+
+func (p *fakePort) send(*unix.Msghdr) error {
+	if err := p.next; err != nil {
+		p.next = nil
+		return err
+	}
+	p.sent++
+	return nil
+}
+
+// content of one block by a port.
+func oneBlock(p port) *transfer {
+	return &transfer{port: p, src: memory("content"), terms: terms{block: 512, window: 1, timeout: time.Second}}
+}
+
 // What a router says of one packet does not end a transfer: the packet was lost.
 func TestRouterErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
 		onRecv, onSend error
+		atOnce         bool // the block is sent again without a wait
 	}{
-		{"path MTU, while waiting", unix.EMSGSIZE, nil},
-		{"path MTU, while sending", nil, unix.EMSGSIZE},
-		{"host unreachable, while waiting", unix.EHOSTUNREACH, nil},
-		{"host unreachable, while sending", nil, unix.EHOSTUNREACH},
+		{"path MTU, while waiting", unix.EMSGSIZE, nil, true},
+		{"path MTU, while sending", nil, unix.EMSGSIZE, false},
+		{"host unreachable, while waiting", unix.EHOSTUNREACH, nil, false},
+		{"host unreachable, while sending", nil, unix.EHOSTUNREACH, false},
+		{"a packet filter", nil, unix.EPERM, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			client, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
+			p, out, now := &fakePort{next: tt.onSend}, newSender(), time.Now()
+			tr := oneBlock(p)
+			if err := tr.begin(out, now); err != nil {
 				t.Fatal(err)
 			}
-			defer client.Close()
-			p, _, err := openPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), client.LocalAddr().(*net.UDPAddr).AddrPort(), true)
-			if err != nil {
-				t.Fatal(err)
+			if tt.onRecv != nil {
+				before := p.sent
+				if err := tr.take(out, nil, tt.onRecv, now); err != nil {
+					t.Fatal(err)
+				}
+				if again := p.sent > before; again != tt.atOnce {
+					t.Errorf("sent again at once: %v, want %v", again, tt.atOnce)
+				}
 			}
-			defer p.close()
-			sick := &sickPort{p, tt.onRecv, tt.onSend}
-			tr := &transfer{port: sick, src: memory("content"), terms: terms{block: 512, window: 1, timeout: time.Second}}
-			tr.out = newSender(sick, 512, 1468)
-			done := make(chan error, 1)
-			go func() { done <- tr.run() }()
-			in := make([]byte, 600)
-			client.SetReadDeadline(time.Now().Add(soon))
-			_, from, err := client.ReadFromUDPAddrPort(in)
-			if err != nil {
-				t.Fatalf("no block came: %v; the transfer ended with %v", err, <-done)
+			if got := tr.deadline.Sub(now); got != time.Second {
+				t.Errorf("the next try is in %v, want a second", got)
 			}
-			client.WriteToUDPAddrPort([]byte{0, opACK, 0, 1}, from)
-			if err := <-done; err != nil {
-				t.Error(err)
+			if err := tr.expired(out, tr.deadline); err != nil || p.sent == 0 {
+				t.Fatalf("%v after %d packets", err, p.sent)
+			}
+			if err := tr.take(out, []byte{0, opACK, 0, 1}, nil, now); !errors.Is(err, errDone) {
+				t.Errorf("it ends with %v", err)
 			}
 		})
 	}
-}
-
-// sickPort has one error in store, as the kernel keeps those of ICMP.
-type sickPort struct {
-	port
-	onRecv, onSend error
-}
-
-func (p *sickPort) recv(b []byte, until time.Time) (int, error) {
-	if err := p.onRecv; err != nil {
-		p.onRecv = nil
-		return 0, err
-	}
-	return p.port.recv(b, until)
-}
-
-func (p *sickPort) send(m *unix.Msghdr) error {
-	if err := p.onSend; err != nil {
-		p.onSend = nil
-		return err
-	}
-	return p.port.send(m)
 }
 
 // A client that was gone before anything reached it did not get the file; one
 // that is gone when its last block is repeated had it, and its ACK was lost.
 func TestGoneAtTheEnd(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		gone []error // what recv gives, in turn
-		want error
+		name     string
+		repeated bool
+		want     error
 	}{
-		{"at once", []error{unix.ECONNREFUSED}, errGone},
-		{"after a repetition", []error{os.ErrDeadlineExceeded, unix.ECONNREFUSED}, nil},
+		{"at once", false, errGone},
+		{"after a repetition", true, errDone},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &deadPort{gone: tt.gone}
-			tr := &transfer{port: p, src: memory("content"), terms: terms{block: 512, window: 1, timeout: time.Millisecond}}
-			tr.out = newSender(p, 512, 1468)
-			if err := tr.run(); !errors.Is(err, tt.want) {
+			p, out, now := &fakePort{}, newSender(), time.Now()
+			tr := oneBlock(p)
+			if err := tr.begin(out, now); err != nil {
+				t.Fatal(err)
+			}
+			if tt.repeated {
+				if err := tr.expired(out, tr.deadline); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tr.take(out, nil, unix.ECONNREFUSED, now); !errors.Is(err, tt.want) {
 				t.Errorf("%v, want %v", err, tt.want)
 			}
-			if got := tr.bytes(); (got == 7) != (tt.want == nil) {
+			if got := tr.bytes(); (got == 7) != tt.repeated {
 				t.Errorf("%d bytes arrived", got)
 			}
 		})
 	}
 }
 
-// deadPort sends to nobody.
-type deadPort struct {
-	port
-	gone []error
-}
-
-func (p *deadPort) recv(_ []byte, until time.Time) (int, error) {
-	err := p.gone[0]
-	p.gone = p.gone[1:]
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		time.Sleep(time.Until(until))
+// A client that never answers is given up after five tries with growing gaps.
+func TestSilence(t *testing.T) {
+	p, out, now := &fakePort{}, newSender(), time.Now()
+	tr := oneBlock(p)
+	err := tr.begin(out, now)
+	for err == nil {
+		err = tr.expired(out, tr.deadline)
 	}
-	return 0, err
+	if waited := tr.deadline.Sub(now); !errors.Is(err, errSilent) || p.sent != 1+tries || waited != 31*time.Second {
+		t.Errorf("%v after %d packets and %v, want 6 packets in 31 s", err, p.sent, waited)
+	}
 }
-
-func (p *deadPort) send(*unix.Msghdr) error { return nil }

@@ -55,7 +55,7 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 	}
 	if isScript {
 		if script.Refused != "" {
-			s.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, Addr: addr, File: printable(path), Detail: script.Refused})
+			s.tell(timeline.Event{Kind: timeline.BootRefused, Addr: addr, File: printable(path), Detail: script.Refused})
 		}
 		return s.render(st, script, addr), nil
 	}
@@ -138,7 +138,7 @@ func (s *Service) contentOf(h *os.File, name string) (content, error) {
 		return memory(b), nil
 	}
 	keep = true
-	return &file{f: h, len: st.Size()}, nil
+	return newFile(h, st.Size()), nil
 }
 
 // unavailable turns an error of the file system into a miss.

@@ -10,7 +10,7 @@ import (
 type counters struct {
 	done, failed, probes, misses, refused atomic.Uint64
 	duplicates, strays                    atomic.Uint64
-	bytes, resent                         atomic.Uint64
+	bytes, resent, untold                 atomic.Uint64
 }
 
 func (s *Service) describeMetrics() {
@@ -30,6 +30,7 @@ func (s *Service) describeMetrics() {
 	}
 	counter("helperd_tftp_sent_bytes_total", "Bytes of files that clients acknowledged.", nil, &s.count.bytes)
 	counter("helperd_tftp_resends_total", "Packets and windows that were sent again.", nil, &s.count.resent)
+	counter("helperd_tftp_untold_events_total", "Events of clients that are no nodes, beyond what is told of such.", nil, &s.count.untold)
 	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "helperd_tftp_active_transfers", Help: "Requests under way."}, func() float64 { return float64(s.jobs.running()) },
 	))

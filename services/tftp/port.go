@@ -4,7 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,12 +13,11 @@ import (
 // calls it the TID): the kernel drops what strangers send, and a client whose
 // port is closed shows as ECONNREFUSED.
 type port interface {
-	// recv waits for a packet until the given time: os.ErrDeadlineExceeded.
-	recv(b []byte, until time.Time) (int, error)
-	// send gives up after a second without room: EAGAIN.
+	// recv takes a packet: EAGAIN when none is there.
+	recv(b []byte) (int, error)
+	// send never waits: EAGAIN when there is no room.
 	send(m *unix.Msghdr) error
-	// interrupt makes recv return, now and from then on.
-	interrupt()
+	descriptor() int
 	close()
 }
 
@@ -34,18 +33,14 @@ func (r route) largest(mtu int) int { return max(min(r.mtu, mtu)-r.overhead, min
 
 // openPort opens a socket from a free port of local, the address that the
 // client asked, to client.
-func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, r route, err error) {
+func openPort(local netip.Addr, client netip.AddrPort) (p port, r route, err error) {
 	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU
 	r.overhead = 20 + 8 + headerLen
 	if client.Addr().Is6() {
 		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU
 		r.overhead = 40 + 8 + headerLen
 	}
-	kind := unix.SOCK_DGRAM | unix.SOCK_CLOEXEC
-	if !blocking {
-		kind |= unix.SOCK_NONBLOCK
-	}
-	fd, err := unix.Socket(family, kind, unix.IPPROTO_UDP)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
 		return nil, r, os.NewSyscallError("socket", err)
 	}
@@ -63,11 +58,7 @@ func openPort(local netip.Addr, client netip.AddrPort, blocking bool) (p port, r
 	if r.mtu, err = unix.GetsockoptInt(fd, level, option); err != nil {
 		return nil, r, os.NewSyscallError("path mtu", err)
 	}
-	if !blocking {
-		return newPollPort(fd), r, nil
-	}
-	p, err = newBlockingPort(fd)
-	return p, r, err
+	return udpPort(fd), r, nil
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
@@ -82,59 +73,35 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return sa
 }
 
-const (
-	// recvTick is the receive time-out of a blocking socket. One system call a
-	// packet does for a deadline that is further away.
-	recvTick = 250 * time.Millisecond
-	// sendTick is how long a packet may wait for room in a queue that does not
-	// move, as of a link that is paused. Then it counts as lost.
-	sendTick = time.Second
-)
+// udpPort is a descriptor. Its calls never block, so the scheduler is not told
+// of them: that alone is a tenth of the CPU of a transfer in lock step.
+type udpPort int
 
-// blockingPort blocks a thread in the kernel. In lock step this halves the time
-// per packet and saves a third of the CPU against the network poller; threads
-// are not free, so only a bounded number of transfers has one.
-type blockingPort struct{ fd int }
-
-func newBlockingPort(fd int) (port, error) {
-	for option, tick := range map[int]time.Duration{unix.SO_RCVTIMEO: recvTick, unix.SO_SNDTIMEO: sendTick} {
-		tv := unix.NsecToTimeval(int64(tick))
-		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &tv); err != nil {
-			return nil, os.NewSyscallError("setsockopt", err)
-		}
-	}
-	return &blockingPort{fd}, nil
-}
-
-func (p *blockingPort) recv(b []byte, until time.Time) (int, error) {
+func (p udpPort) recv(b []byte) (int, error) {
 	for {
-		if left := time.Until(until); left < recvTick && !p.ready(left) {
-			return 0, os.ErrDeadlineExceeded
-		}
-		n, err := recvmsg(p.fd, b)
-		switch err {
-		case nil:
-			return n, nil
-		case unix.EAGAIN, unix.EINTR:
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(p), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
 		default:
-			return 0, err
+			return 0, errno
 		}
 	}
 }
 
-// ready waits for a packet for less than a tick.
-func (p *blockingPort) ready(d time.Duration) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, int(max(d, 0).Milliseconds())+1)
-	return n > 0 || err == unix.EINTR
-}
-
-func (p *blockingPort) send(m *unix.Msghdr) error {
+func (p udpPort) send(m *unix.Msghdr) error {
 	for {
-		if err := sendmsg(p.fd, m); err != unix.EINTR {
-			return err
+		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(p), uintptr(unsafe.Pointer(m)), unix.MSG_NOSIGNAL)
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
 		}
 	}
 }
 
-func (p *blockingPort) interrupt() { _ = unix.Shutdown(p.fd, unix.SHUT_RDWR) }
-func (p *blockingPort) close()     { _ = unix.Close(p.fd) }
+func (p udpPort) descriptor() int { return int(p) }
+func (p udpPort) close()          { _ = unix.Close(int(p)) }

@@ -84,7 +84,10 @@ const (
 	maxBlockSize = 65464 // RFC 2348
 	// maxWindow caps RFC 7440 windows: beyond it nothing is gained on a LAN and
 	// the bursts overrun the buffers of small firmware.
-	maxWindow      = 64
+	maxWindow = 64
+	// maxFlight caps a window in bytes, so that it and the one before fit into a
+	// socket's buffer of the usual size.
+	maxFlight      = 2 * maxTrain
 	defaultTimeout = time.Second
 )
 
@@ -96,54 +99,61 @@ type terms struct {
 	oack    []byte // nil: the client named no option that we know
 }
 
+// Options that are known, by their place in an array of values.
+const (
+	optBlock = iota
+	optWindow
+	optTimeout
+	optSize
+	numOptions
+)
+
 // negotiate settles the options (RFC 2347). size is the file's in bytes, -1
 // when it is not known; largest is the largest block that the path carries
 // whole. An option that is unknown, out of its range or named twice is passed
 // over; the OACK has the others in the order asked.
 func negotiate(r *request, size int64, largest int) terms {
-	t := terms{block: defaultBlockSize, window: 1, timeout: defaultTimeout}
-	var seen [4]bool
-	for _, o := range r.options {
+	values := [numOptions]uint64{optBlock: defaultBlockSize, optWindow: 1, optTimeout: uint64(defaultTimeout / time.Second)}
+	var seen [numOptions]bool
+	which := make([]int, len(r.options)) // value of each option; -1: passed over
+	for i, o := range r.options {
+		which[i] = -1
 		v, err := strconv.ParseUint(o.value, 10, 63)
 		if err != nil {
 			continue
 		}
-		which := -1
-		switch strings.ToLower(o.name) {
-		case "blksize":
-			if v >= minBlockSize {
-				which, v = 0, min(v, uint64(largest), maxBlockSize)
-			}
-		case "windowsize":
-			if v >= 1 {
-				which, v = 1, min(v, maxWindow)
-			}
-		case "timeout":
-			if v >= 1 && v <= 255 {
-				which = 2
-			}
-		case "tsize":
-			if size >= 0 {
-				which, v = 3, uint64(size)
-			}
-		}
-		if which < 0 || seen[which] {
+		opt, v := understand(strings.ToLower(o.name), v, size, largest)
+		if opt < 0 || seen[opt] {
 			continue
 		}
-		seen[which] = true
-		switch which {
-		case 0:
-			t.block = int(v)
-		case 1:
-			t.window = int(v)
-		case 2:
-			t.timeout = time.Duration(v) * time.Second
+		which[i], seen[opt], values[opt] = opt, true, v
+	}
+	values[optWindow] = min(values[optWindow], max(1, maxFlight/(values[optBlock]+headerLen)))
+	t := terms{block: int(values[optBlock]), window: int(values[optWindow]), timeout: time.Duration(values[optTimeout]) * time.Second}
+	for i, o := range r.options {
+		if which[i] < 0 {
+			continue
 		}
 		if t.oack == nil {
 			t.oack = []byte{0, opOACK}
 		}
 		t.oack = append(append(t.oack, o.name...), 0)
-		t.oack = append(strconv.AppendUint(t.oack, v, 10), 0)
+		t.oack = append(strconv.AppendUint(t.oack, values[which[i]], 10), 0)
 	}
 	return t
+}
+
+// understand gives the option and what it is granted as; -1: it is not known, or v is out of its range.
+func understand(name string, v uint64, size int64, largest int) (opt int, granted uint64) {
+	switch {
+	case name == "blksize" && v >= minBlockSize:
+		return optBlock, min(v, uint64(largest), maxBlockSize)
+	case name == "windowsize" && v >= 1:
+		return optWindow, min(v, maxWindow)
+	case name == "timeout" && v >= 1 && v <= 255:
+		return optTimeout, v
+	case name == "tsize" && size >= 0:
+		return optSize, uint64(size)
+	}
+	return -1, 0
 }

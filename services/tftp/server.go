@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"helperd/internal/socket"
@@ -19,8 +20,23 @@ const drain = 4 * time.Second
 // Serve implements services.Service. It reads requests from the sockets of the
 // state, and follows them as they change.
 func (s *Service) Serve(ctx context.Context) error {
-	s.jobs.open()
-	readers := socket.NewReaders(s.host.Guard, "tftp requests", s.read)
+	e, err := newEngine(s.host.Guard, s.ended)
+	if err != nil {
+		return err
+	}
+	working, cancel := context.WithCancel(context.Background())
+	done := e.start(working)
+	s.jobs.open(e.wake)
+	defer func() {
+		s.drain()
+		cancel()
+		e.wake()
+		for _, d := range done {
+			<-d
+		}
+		e.stop()
+	}()
+	readers := socket.NewReaders(s.host.Guard, "tftp requests", func(ctx context.Context, sock *socket.Socket) error { return s.read(ctx, sock, e) })
 	defer readers.Stop()
 	for {
 		if st := s.state.Load(); st != nil {
@@ -28,7 +44,6 @@ func (s *Service) Serve(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			s.drain()
 			return nil
 		case <-s.changed:
 		}
@@ -44,7 +59,7 @@ func (s *Service) drain() {
 }
 
 // read takes requests from sock until ctx ends or sock is given up: then it returns nil.
-func (s *Service) read(ctx context.Context, sock *socket.Socket) error {
+func (s *Service) read(ctx context.Context, sock *socket.Socket, e *engine) error {
 	if sock.Wait(ctx) != nil {
 		return nil
 	}
@@ -79,12 +94,12 @@ func (s *Service) read(ctx context.Context, sock *socket.Socket) error {
 		if asked.IsUnspecified() {
 			local = destination(control[:nc], from.Addr().Zone())
 		}
-		s.receive(conn, buf[:n], clientAddr(from), local)
+		s.receive(conn, buf[:n], clientAddr(from), local, e)
 	}
 }
 
 // receive admits one packet. Strays and errors get no answer: two servers would talk for ever.
-func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPort, local netip.Addr) {
+func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPort, local netip.Addr, e *engine) {
 	if len(packet) < 2 || client.Port() == 0 {
 		return
 	}
@@ -92,71 +107,84 @@ func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPor
 		s.count.strays.Add(1)
 		return
 	}
-	j, verdict := s.jobs.enter(client, packet)
+	j, verdict := s.jobs.enter(client, packet, s.isNode(client.Addr()))
 	switch verdict {
 	case duplicate:
 		s.count.duplicates.Add(1)
 	case tooMany:
 		s.count.refused.Add(1)
 		_, _ = conn.WriteToUDPAddrPort(errBusy.packet(), client) // best effort: the client asks again
-		s.host.Events.Emit(timeline.Event{
+		s.tell(timeline.Event{
 			Kind: timeline.TFTPFailed, Addr: client.Addr(),
 			Detail: "too many transfers at a time; the client is told to try again",
 		})
 	case admitted:
-		s.host.Guard.Go("tftp transfer", func() { s.serve(j, local) })
+		s.host.Guard.Go("tftp request", func() { s.serve(j, local, e) })
 	}
 }
 
-// serve does one request from start to end.
-func (s *Service) serve(j *job, local netip.Addr) {
+// serve opens what one request asks for and hands the transfer to the engine. It may wait for disks.
+func (s *Service) serve(j *job, local netip.Addr, e *engine) {
 	var p port
-	defer func() {
-		s.jobs.leave(j)
+	var src content
+	defer func() { // what the engine did not take over
 		if p != nil {
 			p.close()
+		}
+		if src != nil {
+			src.close()
+		}
+		if j != nil {
+			s.jobs.leave(j)
 		}
 	}()
 	s.host.Fuse.Check()
 	st := s.state.Load()
-	p, way, err := openPort(local, j.client, j.blocking)
+	p, way, err := openPort(local, j.client)
 	if err != nil {
 		s.count.failed.Add(1)
 		s.host.Log.Warn("no socket for a transfer", "ip", j.client.Addr(), "err", err)
 		return
 	}
-	out := newSender(p, defaultBlockSize, way.largest(way.mtu))
+	out := senders.Get().(*sender)
+	defer senders.Put(out)
 	r, bad := parseRequest([]byte(j.request))
 	if bad != nil {
 		s.count.refused.Add(1)
-		_ = out.packet(bad.packet()) // best effort: a client that got no answer asks again
+		_ = out.packet(p, bad.packet()) // best effort: a client that got no answer asks again
 		return
 	}
 	path := printable(r.path())
-	src, err := s.open(st, r.path(), j.client.Addr())
+	src, err = s.open(st, r.path(), j.client.Addr())
 	if err != nil {
-		s.missed(out, j.client.Addr(), path, err)
+		m := &miss{wire: errAccess, detail: err.Error()}
+		_ = errors.As(err, &m) // any other error is told as an access violation
+		_ = out.packet(p, m.wire.packet())
+		s.missed(j.client.Addr(), path, m)
 		return
 	}
-	defer src.close()
 	if r.netascii {
 		src = newNetascii(src)
 	}
-	t := &transfer{port: p, src: src}
+	now := time.Now()
+	t := &transfer{port: p, src: src, mayWait: true, story: story{service: s, job: j, path: path, begun: now, told: now}}
 	t.terms = negotiate(&r, src.size(), way.largest(st.mtu))
-	t.out = newSender(p, t.block, way.largest(way.mtu))
+	t.segment = t.block <= way.largest(way.mtu)
 	s.jobs.begin(j, t)
-	s.run(t, j.client.Addr(), path)
+	err = t.begin(out, now)
+	t.mayWait = false
+	p, src, j = nil, nil, nil
+	e.carry(t, err)
 }
 
-// missed tells the client, and the people, that there is no such file for it.
-func (s *Service) missed(out *sender, client netip.Addr, path string, err error) {
-	m := &miss{wire: errAccess, detail: err.Error()}
-	_ = errors.As(err, &m) // any other error is told as an access violation
-	_ = out.packet(m.wire.packet())
+// senders are lent to requests.
+var senders = sync.Pool{New: func() any { return newSender() }}
+
+// missed tells people that there is no such file for the client.
+func (s *Service) missed(client netip.Addr, path string, m *miss) {
 	if isProbe(path) {
 		return
 	}
 	s.count.misses.Add(1)
-	s.host.Events.Emit(timeline.Event{Kind: m.kind(), MAC: m.mac, Addr: client, File: path, Detail: m.detail})
+	s.tell(timeline.Event{Kind: m.kind(), MAC: m.mac, Addr: client, File: path, Detail: m.detail})
 }

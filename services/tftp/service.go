@@ -20,6 +20,8 @@ type Service struct {
 	jobs    *jobs
 	cache   *cache
 	count   counters
+	// strangers is what may be told of clients that are no nodes.
+	strangers ration
 }
 
 var _ services.Service = (*Service)(nil)

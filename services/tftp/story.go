@@ -3,7 +3,6 @@ package tftp
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"helperd/timeline"
@@ -12,36 +11,52 @@ import (
 // progressEvery is the time between two events of one long transfer.
 const progressEvery = time.Second
 
-// run does t, and tells the timeline how it goes.
-func (s *Service) run(t *transfer, client netip.Addr, path string) {
-	begun := time.Now()
-	next := begun.Add(progressEvery)
-	t.progress = func(t *transfer, now time.Time) {
-		if now.Before(next) {
-			return
-		}
-		next = now.Add(progressEvery)
-		s.host.Events.Emit(timeline.Event{Kind: timeline.TFTPGet, Addr: client, File: path, Bytes: t.bytes(), Total: max(t.src.size(), 0)})
+// story tells the timeline how a transfer goes. The zero value tells nobody.
+type story struct {
+	service *Service
+	job     *job
+	path    string // as people see it
+	begun   time.Time
+	told    time.Time // when the last event was emitted
+}
+
+// started notes that the client has answered: its place is not taken away any more.
+func (y *story) started() {
+	if y.service != nil {
+		y.service.jobs.answered(y.job)
 	}
-	err := t.run()
+}
+
+// progress tells how far t is, once a second.
+func (y *story) progress(t *transfer, now time.Time) {
+	if y.service == nil || now.Sub(y.told) < progressEvery {
+		return
+	}
+	y.told = now
+	y.service.tell(timeline.Event{Kind: timeline.TFTPGet, Addr: y.job.client.Addr(), File: y.path, Bytes: t.bytes(), Total: max(t.src.size(), 0)})
+}
+
+// ended gives back what t holds, and tells how it came out.
+func (s *Service) ended(t *transfer, err error) {
+	s.jobs.leave(t.story.job)
+	t.port.close()
+	defer t.src.close()
+	client, path := t.story.job.client.Addr(), t.story.path
 	s.count.resent.Add(uint64(t.resent))
 	s.count.bytes.Add(uint64(t.bytes()))
-	log := s.host.Log.With("ip", client, "file", path, "bytes", t.bytes())
+	total := max(t.src.size(), 0)
 	switch why := t.failure(err); {
 	case err == nil:
 		s.count.done.Add(1)
-		total := t.src.size()
-		if total < 0 {
-			total = t.bytes()
-		}
-		s.host.Events.Emit(timeline.Event{Kind: timeline.TFTPGet, Addr: client, File: path, Bytes: total, Total: total})
-		log.Debug("file sent", "seconds", time.Since(begun).Seconds(), "blksize", t.block, "windowsize", t.window, "resent", t.resent)
+		s.tell(timeline.Event{Kind: timeline.TFTPGet, Addr: client, File: path, Bytes: t.bytes(), Total: t.bytes()})
+		s.host.Log.Debug("file sent", "ip", client, "file", path, "bytes", t.bytes(),
+			"seconds", time.Since(t.story.begun).Seconds(), "blksize", t.block, "windowsize", t.window, "resent", t.resent)
 	case why == "":
 		s.count.probes.Add(1)
 	default:
 		s.count.failed.Add(1)
-		s.host.Events.Emit(timeline.Event{Kind: timeline.TFTPFailed, Addr: client, File: path, Detail: why, Bytes: t.bytes(), Total: max(t.src.size(), 0)})
-		log.Info("transfer broke off", "err", err, "resent", t.resent)
+		s.tell(timeline.Event{Kind: timeline.TFTPFailed, Addr: client, File: path, Detail: why, Bytes: t.bytes(), Total: total})
+		s.host.Log.Info("transfer broke off", "ip", client, "file", path, "bytes", t.bytes(), "err", err, "resent", t.resent)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -25,28 +24,40 @@ var (
 	errSilent  = errors.New("the client stopped answering")
 	errGone    = errors.New("the client closed its port")
 	errStopped = errors.New("stopped by the server")
+
+	// errDone says that the client has everything.
+	errDone = errors.New("done")
+	// errDisk says that the next bytes are on a disk: whoever carries other
+	// transfers, too, must not wait for it.
+	errDisk = errors.New("the next bytes are on a disk")
 )
 
-// transfer sends one file to one client. One goroutine owns it; others only stop it.
+// transfer sends one file to one client. It never waits: its owner calls it
+// when a packet has come or its deadline has passed. Others only stop it.
 type transfer struct {
 	terms
 	port port
-	out  *sender
 	src  content
 
-	acked int64 // blocks that the client has
-	sent  int64 // blocks that are on their way or there
-	last  int64 // number of the short block that ends the file, counted from 0; -1: not seen yet
-	end   int64 // length in bytes, once last is known
-	again bool  // this window was or is to be sent again before its time
+	opening bool  // the OACK is not acknowledged yet
+	acked   int64 // blocks that the client has
+	next    int64 // the block that is sent next, counted from 0
+	sent    int64 // blocks that are on their way or there
+	last    int64 // number of the short block that ends the file, counted from 0; -1: not seen yet
+	end     int64 // length in bytes, once last is known
+	segment bool  // windows leave by trains
+	mayWait bool  // the owner may wait for a disk
+
+	deadline time.Time // what was sent is sent again then
+	try      int       // that many times its gap has passed without an answer
+	early    bool      // the deadline is before the gap has passed: that is no try
+	again    bool      // this window was or is to be sent again before its time
+	repeated bool      // this window, or OACK, was sent more than once
 
 	stopped atomic.Bool
 	started atomic.Bool // the client has answered
 	resent  int64       // packets or windows that were sent again
-	// progress is called after every ACK that brings the transfer on; nil: nobody asks.
-	progress func(t *transfer, now time.Time)
-
-	in [512]byte
+	story   story
 }
 
 // bytes that the client has.
@@ -58,102 +69,106 @@ func (t *transfer) bytes() int64 {
 	return n
 }
 
-// verdict on an ACK.
-type verdict int
-
-const (
-	ignore  verdict = iota
-	resend          // the client lacks what was sent last
-	advance         // the client has more than before
-)
-
-// run sends everything, or says why not. A client that stops the transfer
-// before the first block only asked for the size: a wireError comes back with
-// nothing acknowledged.
-func (t *transfer) run() error {
+// begin sends the first packet. From here on every call says by an error what
+// the owner has to do: errDone, errDisk, or why the transfer ends. A client that
+// stops it before the first block only asked for the size: a wireError comes
+// with nothing acknowledged.
+func (t *transfer) begin(out *sender, now time.Time) error {
 	t.last = -1
-	if t.oack != nil {
-		err := t.exchange(func() error { return t.out.packet(t.oack) }, func(ack uint16) verdict {
-			if ack != 0 {
-				return ignore
-			}
-			return advance
-		})
-		if err != nil {
-			return err
-		}
+	t.opening = t.oack != nil
+	return t.send(out, now)
+}
+
+// send sends what the client lacks: the OACK, or the window after the last block that it has.
+func (t *transfer) send(out *sender, now time.Time) error {
+	t.next = t.acked
+	return t.proceed(out, now)
+}
+
+// proceed sends the rest of that.
+func (t *transfer) proceed(out *sender, now time.Time) error {
+	var err error
+	if t.opening {
+		err = out.packet(t.port, t.oack)
+	} else {
+		err = t.sendWindow(out)
 	}
-	for t.last < 0 || t.acked <= t.last {
-		t.again = false
-		resent := t.resent
-		if err := t.exchange(t.sendWindow, t.judge); err != nil {
-			if errors.Is(err, errGone) && t.last >= 0 && t.sent > t.last && t.resent > resent {
-				// The port was open for all that was sent first, and is closed for its
-				// repetition: only the last ACK was lost. The client has finished, as
-				// firmware does that does not dally (RFC 1350 section 6).
-				t.acked = t.last + 1
-				return nil
-			}
-			return err
-		}
-		t.src.passed(t.acked * int64(t.block))
+	switch {
+	case errors.Is(err, errDisk):
+		return err
+	case errors.Is(err, unix.EAGAIN) && !t.again: // a full queue moves on soon, or not at all
+		t.again, t.early = true, true
+		t.deadline = now.Add(hesitation)
+	case err == nil || lost(err):
+		t.early = false
+		t.deadline = now.Add(t.gap(t.try))
+	default:
+		return t.broken(err)
 	}
 	return nil
 }
 
-// exchange sends, and waits until judge finds an ACK that brings the transfer on.
-func (t *transfer) exchange(send func() error, judge func(ack uint16) verdict) error {
-	for try, repeated := 0, false; try <= tries; repeated = true {
-		if repeated {
-			t.resent++
-		}
-		if err := send(); err != nil && !lost(err) {
-			return t.broken(err)
-		}
-		now := time.Now()
-		deadline := now.Add(t.gap(try))
-		early := false // sending again before the gap has passed, at most once a window, is no try
-		// What does not bring the transfer on does not stop the clock either.
-		for ; now.Before(deadline); now = time.Now() {
-			n, err := t.port.recv(t.in[:], deadline)
-			switch {
-			case t.stopped.Load():
-				return errStopped
-			case errors.Is(err, unix.EMSGSIZE) && !t.again:
-				t.again, early = true, true
-				deadline = now // the kernel knows the path's MTU from here on
-				continue
-			case errors.Is(err, os.ErrDeadlineExceeded), lost(err), err == nil && n < headerLen:
-				continue
-			case err != nil:
-				return t.broken(err)
-			}
-			switch binary.BigEndian.Uint16(t.in[:]) {
-			case opError:
-				return parseError(t.in[:n])
-			case opACK:
-			default:
-				continue
-			}
-			t.started.Store(true)
-			switch judge(binary.BigEndian.Uint16(t.in[2:])) {
-			case advance:
-				if t.progress != nil {
-					t.progress(t, time.Now())
-				}
-				return nil
-			case resend:
-				if soon := time.Now().Add(hesitation); soon.Before(deadline) {
-					deadline, early = soon, true
-				}
-			case ignore:
-			}
-		}
-		if !early {
-			try++
+// expired sends again what was not answered until the deadline.
+func (t *transfer) expired(out *sender, now time.Time) error {
+	if t.stopped.Load() {
+		return errStopped
+	}
+	if !t.early {
+		if t.try++; t.try > tries {
+			return errSilent
 		}
 	}
-	return errSilent
+	t.resent++
+	t.repeated = true
+	return t.send(out, now)
+}
+
+// take takes a packet, or what the port has in its place. What does not bring
+// the transfer on does not move the deadline away either.
+func (t *transfer) take(out *sender, p []byte, err error, now time.Time) error {
+	switch {
+	case t.stopped.Load():
+		return errStopped
+	case errors.Is(err, unix.EMSGSIZE) && !t.again:
+		t.again, t.early = true, true // the kernel knows the path's MTU from here on
+		return t.expired(out, now)
+	case lost(err), err == nil && len(p) < headerLen:
+		return nil
+	case err != nil:
+		return t.broken(err)
+	}
+	switch binary.BigEndian.Uint16(p) {
+	case opError:
+		return parseError(p)
+	case opACK:
+	default:
+		return nil
+	}
+	if !t.started.Load() {
+		t.started.Store(true)
+		t.story.started()
+	}
+	switch t.judge(binary.BigEndian.Uint16(p[2:])) {
+	case bringsOn:
+		return t.advance(out, now)
+	case resend:
+		if soon := now.Add(hesitation); soon.Before(t.deadline) {
+			t.deadline, t.early = soon, true
+		}
+	case ignore:
+	}
+	return nil
+}
+
+// advance goes on with what follows the last ACK.
+func (t *transfer) advance(out *sender, now time.Time) error {
+	t.story.progress(t, now)
+	if t.last >= 0 && t.acked > t.last {
+		return errDone
+	}
+	t.src.passed(t.acked * int64(t.block))
+	t.try, t.again, t.repeated = 0, false, false
+	return t.send(out, now)
 }
 
 // gap is the wait after a packet was sent for the try-th time, counted from 0:
@@ -171,6 +186,9 @@ func (t *transfer) gap(try int) time.Duration {
 // is away for a moment, a full queue, a packet filter, a path whose MTU has
 // shrunk. It comes from sending, or by ICMP from a router.
 func lost(err error) bool {
+	if err == nil {
+		return false
+	}
 	for _, e := range []error{unix.EAGAIN, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENOBUFS, unix.EPERM, unix.EMSGSIZE} {
 		if errors.Is(err, e) {
 			return true
@@ -184,19 +202,41 @@ func (t *transfer) broken(err error) error {
 	switch {
 	case t.stopped.Load():
 		return errStopped
-	case errors.Is(err, unix.ECONNREFUSED):
-		return errGone
+	case !errors.Is(err, unix.ECONNREFUSED):
+		return err
+	case !t.opening && t.repeated && t.last >= 0 && t.sent > t.last:
+		// The port was open for all that was sent first, and is closed for its
+		// repetition: only the last ACK was lost. The client has finished, as
+		// firmware does that does not dally (RFC 1350 section 6).
+		t.acked = t.last + 1
+		return errDone
 	}
-	return err
+	return errGone
 }
 
-// judge takes an ACK of DATA. An ACK of a block inside the window means that
-// what follows it was lost (RFC 7440 section 4): the next window starts there.
+// verdict on an ACK.
+type verdict int
+
+const (
+	ignore   verdict = iota
+	resend           // the client lacks what was sent last
+	bringsOn         // the client has more than before
+)
+
+// judge takes an ACK. One of a block inside the window means that what follows
+// it was lost (RFC 7440 section 4): the next window starts there.
 // A repeated ACK is never answered in lock step, where it would double every
 // packet to come (RFC 1123 section 4.2.3.1, Sorcerer's Apprentice), and once
 // a window otherwise: the window's first block was lost, if nothing better comes
 // in a moment. EDK2 repeats its ACK for every packet that it has already, too.
 func (t *transfer) judge(ack uint16) verdict {
+	if t.opening {
+		if ack != 0 {
+			return ignore
+		}
+		t.opening = false
+		return bringsOn
+	}
 	n := int64(ack - uint16(t.acked)) // modulo 65536, as block numbers roll over
 	switch {
 	case n == 0 && t.window > 1 && !t.again && t.sent > t.acked:
@@ -206,32 +246,37 @@ func (t *transfer) judge(ack uint16) verdict {
 		return ignore
 	}
 	t.acked += n
-	return advance
+	return bringsOn
 }
 
-// sendWindow sends the blocks after the last one that the client has.
-func (t *transfer) sendWindow() error {
+// sendWindow sends the blocks from next to the end of the window.
+func (t *transfer) sendWindow(out *sender) error {
 	end := t.acked + int64(t.window)
-	for next := t.acked; next < end; {
-		n := int(min(end-next, int64(t.out.train())))
-		data, err := t.src.at(next*int64(t.block), n*t.block)
+	for t.next < end && (t.last < 0 || t.next <= t.last) {
+		n := int(min(end-t.next, int64(train(t.block))))
+		off, size := t.next*int64(t.block), n*t.block
+		if !t.mayWait && !t.src.ready(off, size) {
+			return errDisk
+		}
+		data, err := t.src.at(off, size)
 		if err != nil {
 			// The client must know: it would take what it has for the file.
-			_ = t.out.packet(errUnreadable.packet())
+			_ = out.packet(t.port, errUnreadable.packet())
 			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
-		if len(data) < n*t.block {
+		if len(data) < size {
 			n = len(data)/t.block + 1
-			t.last, t.end = next+int64(n)-1, next*int64(t.block)+int64(len(data))
+			t.last, t.end = t.next+int64(n)-1, off+int64(len(data))
 		}
-		if err := t.out.blocks(next+1, data, n); err != nil {
+		refused, err := out.blocks(t.port, t.block, t.segment, t.next+1, data, n)
+		if refused {
+			t.segment = false
+		}
+		if err != nil {
 			return err
 		}
-		next += int64(n)
-		t.sent = max(t.sent, next)
-		if t.last >= 0 {
-			break
-		}
+		t.next += int64(n)
+		t.sent = max(t.sent, t.next)
 	}
 	return nil
 }

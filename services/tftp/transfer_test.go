@@ -16,7 +16,7 @@ func TestGap(t *testing.T) {
 		{255, true, [6]time.Duration{255, 255, 255, 255, 255, 255}},
 		{255, false, [6]time.Duration{8, 8, 8, 8, 8, 8}}, // a forged request must not hold its place for long
 	} {
-		tr := transfer{terms: terms{timeout: tt.timeout * time.Second}}
+		tr := &transfer{terms: terms{timeout: tt.timeout * time.Second}}
 		tr.started.Store(tt.started)
 		for try, want := range tt.want {
 			if got := tr.gap(try); got != want*time.Second {
@@ -36,10 +36,10 @@ func TestJudge(t *testing.T) {
 		want   verdict
 		acked  int64
 	}{
-		{"the whole window", 8, uint16(far + 8 - 65536), advance, far + 8},
-		{"a part, beyond the roll-over", 8, 1, advance, far + 7},
-		{"block zero", 8, 0, advance, far + 6},
-		{"the first block", 8, far + 1, advance, far + 1},
+		{"the whole window", 8, uint16(far + 8 - 65536), bringsOn, far + 8},
+		{"a part, beyond the roll-over", 8, 1, bringsOn, far + 7},
+		{"block zero", 8, 0, bringsOn, far + 6},
+		{"the first block", 8, far + 1, bringsOn, far + 1},
 		{"none of it", 8, far, resend, far},
 		{"none of it, in lock step", 1, far, ignore, far},
 		{"more than was sent", 8, uint16(far + 9 - 65536), ignore, far},
@@ -47,7 +47,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tr := transfer{terms: terms{window: tt.window}, acked: far, sent: far + int64(tt.window)}
+			tr := &transfer{terms: terms{window: tt.window}, acked: far, sent: far + int64(tt.window)}
 			if got := tr.judge(tt.ack); got != tt.want || tr.acked != tt.acked {
 				t.Errorf("verdict %d, acknowledged %d; want %d, %d", got, tr.acked, tt.want, tt.acked)
 			}

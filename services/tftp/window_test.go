@@ -166,7 +166,7 @@ func TestRetransmission(t *testing.T) {
 }
 
 // A client that repeats what does not help neither stops the clock of a
-// transfer nor keeps it alive, on a thread and in the poller alike.
+// transfer nor keeps it alive.
 func TestChatter(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 5000)
