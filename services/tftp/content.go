@@ -40,9 +40,13 @@ func (m memory) at(off int64, n int) ([]byte, error) {
 func (m memory) passed(int64) {}
 func (m memory) close()       {}
 
-// fileBuffer is how much of a large file is read at once, in bytes; the
-// largest UDP segment train fits into it.
-const fileBuffer = 64 << 10
+const (
+	// fileBuffer is how much of a large file is read at once, in bytes; the
+	// largest UDP segment train fits into it.
+	fileBuffer = 64 << 10
+	// firstBuffer is that for its first bytes: who has not answered yet costs little.
+	firstBuffer = 2 << 10
+)
 
 // file is a large file, read by pread as the client comes along. It is never
 // mapped: a file that shrinks would end the process by SIGBUS.
@@ -98,9 +102,13 @@ func (f *file) at(off int64, n int) ([]byte, error) {
 
 // space is where at least n bytes from off are read to.
 func (f *file) space(off int64, n int) []byte {
-	want := int(min(int64(max(n, fileBuffer)), max(f.len-off, 0)))
+	ahead := fileBuffer
+	if off == 0 {
+		ahead = firstBuffer
+	}
+	want := int(min(int64(max(n, ahead)), max(f.len-off, 0)))
 	if cap(f.buf) < want {
-		f.buf = make([]byte, max(want, fileBuffer))
+		f.buf = make([]byte, max(want, ahead))
 	}
 	return f.buf[:want]
 }
