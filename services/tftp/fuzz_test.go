@@ -2,9 +2,11 @@ package tftp
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Whatever comes by the network, a request is refused or its terms are sound.
@@ -60,6 +62,43 @@ func FuzzErrorPacket(f *testing.F) {
 		}
 		if text := parseError(p).text; strings.ContainsAny(text, "\x00\x1b\n\r") || len(text) > 300 {
 			t.Fatalf("%q", text)
+		}
+	})
+}
+
+// Whatever a client answers, in whatever order and between whatever time-outs,
+// it gets no more than the window, and nothing ends well that has not ended.
+func FuzzTransfer(f *testing.F) {
+	f.Add(uint16(5000), uint8(1), true, []byte("\x04\x00\x04\x00\x00\x00\x00\x01"))
+	f.Add(uint16(0), uint8(4), false, []byte("\x04\x00\x04\x00\x04\x00\x04\x01\xff\x04\x00\x05\x00\x00\x00"))
+	f.Add(uint16(512*3), uint8(64), true, []byte("\x00\x04\x04\x00\x04\x00\x00\x04\x00\x04\x00\x04\x03"))
+	f.Fuzz(func(t *testing.T, size uint16, window uint8, options bool, answers []byte) {
+		p, out, now := &fakePort{}, newSender(), time.Now()
+		tr := &transfer{port: p, src: memory(make([]byte, size)), segment: true, terms: terms{block: 512, window: 1 + int(window)%maxWindow, timeout: time.Second}}
+		if options {
+			tr.oack = []byte("\x00\x06tsize\x000\x00")
+		}
+		err := tr.begin(out, now)
+		for len(answers) > 0 && err == nil {
+			n := min(int(answers[0])%8, len(answers)-1)
+			packet := answers[1 : 1+n]
+			answers = answers[1+n:]
+			if n == 7 {
+				now = tr.deadline
+				err = tr.expired(out, now)
+			} else {
+				err = tr.take(out, packet, nil, now)
+			}
+			blocks := int64(size)/512 + 1
+			if tr.acked > tr.sent || tr.sent > min(blocks, tr.acked+int64(tr.window)) || tr.bytes() > int64(size) {
+				t.Fatalf("%d blocks acknowledged, %d sent of %d in windows of %d; %d bytes", tr.acked, tr.sent, blocks, tr.window, tr.bytes())
+			}
+			if err == nil && !tr.deadline.After(now) {
+				t.Fatalf("the deadline is %v, now is %v", tr.deadline, now)
+			}
+			if errors.Is(err, errDone) && tr.bytes() != int64(size) {
+				t.Fatalf("done after %d of %d bytes", tr.bytes(), size)
+			}
 		}
 	})
 }

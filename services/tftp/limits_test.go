@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"helperd/plan"
 )
 
 // crowd asks as clients do, one port each.
@@ -136,5 +138,28 @@ func TestRation(t *testing.T) {
 	}
 	if !r.take(now.Add(rationEvery)) || r.take(now.Add(rationEvery)) {
 		t.Error("want one more after a while, and only one")
+	}
+}
+
+// Strangers do not push the stories of nodes out of the timeline.
+func TestStrangersAreRationed(t *testing.T) {
+	node := netip.MustParseAddr("192.168.67.21")
+	g := newRig(t, func(p *plan.Plan) {
+		p.Nodes = []*plan.Node{{Name: "worker-0", FQDN: "worker-0.ocp4.example.com", IP: node}}
+	})
+	absent := &miss{wire: errNotFound, detail: "there is no such file"}
+	for i := range 1000 {
+		g.missed(netip.MustParseAddr(stranger(i)), fmt.Sprint("/x", i), absent)
+		g.missed(node, fmt.Sprint("/x", i), absent)
+	}
+	of := map[bool]int{}
+	for _, e := range g.events.Since(0) {
+		of[e.Addr == node]++
+	}
+	if of[true] != 1000 || of[false] < rationBurst || of[false] > rationBurst+30 {
+		t.Errorf("%d events of a node and %d of strangers, want all 1000 and about %d", of[true], of[false], rationBurst)
+	}
+	if g.count.untold.Load() != uint64(1000-of[false]) {
+		t.Errorf("%d were not told, says the metric", g.count.untold.Load())
 	}
 }

@@ -1,12 +1,15 @@
 package tftp
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"helperd/plan"
 	"helperd/timeline"
 )
 
@@ -30,6 +33,7 @@ func TestOptions(t *testing.T) {
 		{"no number", []string{"blksize", "1k", "tsize", "-1", "windowsize", "+4"}, nil},
 		{"window above the cap", []string{"windowsize", "65535"}, []string{"windowsize", "64"}},
 		{"window zero", []string{"windowsize", "0"}, nil},
+		{"window before a block", []string{"windowsize", "64", "blksize", "1468"}, []string{"windowsize", "64", "blksize", "1468"}},
 		{"timeout out of range", []string{"timeout", "0", "timeout", "256"}, nil},
 		{"twice", []string{"blksize", "512", "blksize", "1024"}, []string{"blksize", "512"}},
 		{"half understood", []string{"x", "y", "tsize", "0"}, []string{"tsize", "3000"}},
@@ -50,31 +54,65 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// Every refusal is told at once: firmware that gets no answer asks again for
+// half a minute and more, and shows nothing of it.
 func TestRefusals(t *testing.T) {
-	g := newRig(t, nil)
+	g := newRig(t, func(p *plan.Plan) {
+		p.TFTP.Files = []plan.File{
+			{Path: "/artifacts/rhcos/kernel", File: "/nonexistent/kernel"},
+			{Path: "/artifacts/far/kernel", URL: "http://mirror.example.com/kernel"},
+		}
+	})
 	g.put(t, "f", 100)
+	g.put(t, ".hidden", 100)
+	g.put(t, "folder/f", 100)
+	if err := os.Symlink("/etc/passwd", filepath.Join(g.plan.TFTP.Root, "leads-out")); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("n", 300)
 	tests := []struct {
 		name   string
 		packet string
 		code   uint16
 	}{
 		{"no such file", "\x00\x01nope\x00octet\x00", codeNotFound},
-		{"a folder", "\x00\x01/\x00octet\x00", codeNotFound},
+		{"no such folder", "\x00\x01nope/f\x00octet\x00", codeNotFound},
+		{"the root", "\x00\x01/\x00octet\x00", codeNotFound},
+		{"a folder", "\x00\x01folder\x00octet\x00", codeNotFound},
+		{"a hidden file", "\x00\x01.hidden\x00octet\x00", codeNotFound},
+		{"a name that is too long", "\x00\x01" + long + "\x00octet\x00", codeNotFound},
+		{"out of the root", "\x00\x01../../etc/passwd\x00octet\x00", codeNotFound},
+		{"out of the root by a link", "\x00\x01leads-out\x00octet\x00", codeAccess},
+		{"an artifact that is missing", "\x00\x01artifacts/rhcos/kernel\x00octet\x00", codeNotFound},
+		{"an artifact that is not fetched", "\x00\x01artifacts/far/kernel\x00octet\x00", codeNotFound},
+		{"the boot file of no node", "\x00\x01pxelinux.cfg/01-52-54-00-00-00-99\x00octet\x00", codeNotFound},
+		{"with options", "\x00\x01nope\x00octet\x00tsize\x000\x00blksize\x001468\x00", codeNotFound},
+		{"as text", "\x00\x01nope\x00netascii\x00", codeNotFound},
 		{"write", "\x00\x02f\x00octet\x00", codeAccess},
+		{"write of a new file", "\x00\x02new\x00octet\x00blksize\x001468\x00", codeAccess},
+		{"write of nothing", "\x00\x02", codeIllegal},
 		{"mail", "\x00\x01f\x00mail\x00", codeIllegal},
+		{"an unknown mode", "\x00\x01f\x00image\x00", codeIllegal},
 		{"no mode", "\x00\x01f\x00", codeIllegal},
 		{"mode without end", "\x00\x01f\x00octet", codeIllegal},
 		{"no name", "\x00\x01\x00octet\x00", codeIllegal},
+		{"nothing", "\x00\x01", codeIllegal},
 		{"option without value", "\x00\x01f\x00octet\x00tsize\x00", codeIllegal},
+		{"option without end", "\x00\x01f\x00octet\x00tsize\x000", codeIllegal},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := g.dial(t)
+			begun := time.Now()
 			w.raw(g.server, []byte(tt.packet))
 			text := w.refusal(tt.code)
-			if strings.Contains(text, g.dir) {
+			if d := time.Since(begun); d > time.Second { // well below a millisecond, on a machine at rest
+				t.Errorf("told after %v", d)
+			}
+			if strings.Contains(text, g.dir) || strings.Contains(text, "/nonexistent") {
 				t.Errorf("%q shows a path of the server", text)
 			}
+			w.silence(20 * time.Millisecond) // and once
 		})
 	}
 	for _, stray := range []string{"", "\x00", "\x00\x03\x00\x01x", "\x00\x04\x00\x01", "\x00\x05\x00\x00x\x00", "\x00\x06", "\x09\x09zzzz"} {
