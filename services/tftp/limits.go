@@ -12,7 +12,7 @@ const (
 	maxTransfers = 1024
 	maxPerClient = 64
 	// maxEnding is how many may be on their way out beside those, in a flood of
-	// requests that push each other out: it bounds sockets and memory.
+	// strangers' requests that push each other out: it bounds sockets and memory.
 	maxEnding = 256
 )
 
@@ -65,6 +65,7 @@ const (
 	admitted  admission = iota
 	duplicate           // the running transfer answers it
 	tooMany
+	flooded // not answered: a client that is told of an error does not ask again, one that hears nothing does
 )
 
 // enter admits a request of a client, which may be a node. A client that repeats its request is
@@ -83,6 +84,9 @@ func (js *jobs) enter(client netip.AddrPort, packet []byte, node bool) (*job, ad
 			return nil, duplicate
 		}
 		js.stop(old)
+	}
+	if !node && len(js.all) >= maxTransfers+maxEnding {
+		return nil, flooded
 	}
 	if !js.room(client.Addr(), node, now) {
 		return nil, tooMany
@@ -106,9 +110,6 @@ func (js *jobs) rank(j *job, strangers, nodes *list.List) {
 
 // room reports whether there is a place for one more of addr, and makes one if it may.
 func (js *jobs) room(addr netip.Addr, node bool, now time.Time) bool {
-	if len(js.all) >= maxTransfers+maxEnding {
-		return false
-	}
 	if js.perAddr[addr] >= maxPerClient {
 		own := js.silent(addr, node, now)
 		if own == nil {

@@ -116,11 +116,14 @@ func TestFloodIsBounded(t *testing.T) {
 	if got := c.running(); got > maxTransfers+maxEnding {
 		t.Errorf("%d requests are under way, want at most %d", got, maxTransfers+maxEnding)
 	}
+	if c.asks("192.168.67.21", true) == nil {
+		t.Error("a node is refused in the flood")
+	}
 	for j := range c.all {
 		c.leave(j)
 	}
-	if len(c.perAddr)+len(c.byClient)+c.waiting.Len()+c.started.Len() != 0 {
-		t.Errorf("left behind: %d addresses, %d clients, %d places", len(c.perAddr), len(c.byClient), c.waiting.Len()+c.started.Len())
+	if len(c.perAddr)+len(c.byClient)+c.waiting.Len()+c.waitingNodes.Len() != 0 {
+		t.Errorf("left behind: %d addresses, %d clients, %d places", len(c.perAddr), len(c.byClient), c.waiting.Len()+c.waitingNodes.Len())
 	}
 }
 

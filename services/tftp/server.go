@@ -111,6 +111,8 @@ func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPor
 	switch verdict {
 	case duplicate:
 		s.count.duplicates.Add(1)
+	case flooded:
+		s.count.refused.Add(1)
 	case tooMany:
 		s.count.refused.Add(1)
 		_, _ = conn.WriteToUDPAddrPort(errBusy.packet(), client) // best effort: the client asks again

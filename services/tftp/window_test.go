@@ -74,23 +74,6 @@ func TestExactBurst(t *testing.T) {
 	w.data(11)
 }
 
-// A duplicated ACK in lock step must not double the packets (RFC 1123 section 4.2.3.1).
-func TestSorcerersApprentice(t *testing.T) {
-	g := newRig(t, nil)
-	g.put(t, "f", 5000)
-	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
-	w.data(1)
-	w.ack(1)
-	w.data(2)
-	w.ack(1)
-	w.ack(0)
-	w.silence(100 * time.Millisecond)
-	w.ack(2)
-	w.data(3)
-	w.silence(100 * time.Millisecond)
-}
-
 // Firmware of EDK2 acknowledges every packet that it does not expect. One lost
 // packet must not double all that follow.
 func TestOneLossDoublesNothing(t *testing.T) {

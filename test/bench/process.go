@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,31 +14,14 @@ import (
 	"time"
 
 	"helperd/internal/netns"
+	"helperd/test/rig"
 )
 
 // process is a running program with all that it forks, in a cgroup of its own.
 type process struct {
 	cgroup string
 	cmd    *exec.Cmd
-	out    output
-}
-
-// output keeps what a program says, for the case that it fails.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	out    rig.Output // for the case that it fails
 }
 
 var serial atomic.Int64

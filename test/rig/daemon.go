@@ -26,25 +26,27 @@ const capabilities = "-all,+net_bind_service,+net_raw"
 type daemon struct {
 	cmd  *exec.Cmd
 	exit chan error // gets the result of Wait, once
-	log  *logFile
+	log  *Output
 }
 
-// logFile collects what the daemon writes.
-type logFile struct {
+// Output collects what a program says.
+type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *logFile) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
+// Write implements io.Writer.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
 }
 
-func (l *logFile) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+// String is all that was said so far.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
 // binary gives the helperd to test, as bytes: HELPERD_BIN, or one that is
@@ -89,7 +91,7 @@ func (r *Rig) Start(t testing.TB) {
 	}
 	program := Binary(t, r.Dir)
 	id := strconv.Itoa(uid)
-	d := &daemon{log: &logFile{}, exit: make(chan error, 1)}
+	d := &daemon{log: &Output{}, exit: make(chan error, 1)}
 	d.cmd = r.Helper.Exec("setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL",
 		"--inh-caps", capabilities, "--ambient-caps", capabilities, "--bounding-set", capabilities,
 		program, "run", "--config", r.Config, "--state", r.State, "--socket", r.Socket)
