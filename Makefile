@@ -43,7 +43,7 @@ kill: packages-test ## kill -9 the DHCP server 50 times under load: no acknowled
 fuzz: ## fuzz every parser of network bytes, FUZZTIME each (default 1m)
 	@$(GO) list ./... | while read -r pkg; do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} $$pkg || exit 1; done; done
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
 bench: ## run the benchmarks of all hot paths
 	$(GO) test -run '^$$' -bench . -benchmem ./services/...
