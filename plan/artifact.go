@@ -80,6 +80,8 @@ type File struct {
 	URL    string
 	SHA256 string // in lower-case hex; empty: it is served as it is
 	Part   string // of the artifact, such as kernel; empty: a boot loader
+	// Inside is the loader that is meant when File is an ISO that holds it; empty: the file itself.
+	Inside Loader
 	// OnDemand says that it is fetched when a machine first asks for it.
 	OnDemand bool
 }

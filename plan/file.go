@@ -36,6 +36,7 @@ func (b *builder) http() {
 	for i, cl := range b.p.Clusters {
 		h.Ignition = append(h.Ignition, b.ignition(cl, &b.c.Clusters[i])...)
 	}
+	b.isos()
 }
 
 // tls derives where HTTPS is served, and by which names and addresses clients

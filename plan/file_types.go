@@ -24,6 +24,7 @@ type HTTP struct {
 	Listing  bool
 	Files    []File
 	Ignition []Ignition
+	ISOs     []ISO
 	// Machines may fetch artifacts and scripts: the machine networks.
 	Machines []netip.Prefix
 	TLS      TLS
@@ -61,4 +62,16 @@ func (i *Ignition) Own(n *Node) string {
 		return ""
 	}
 	return filepath.Join(filepath.Dir(i.File), n.Name+".ign")
+}
+
+// ISO is the live ISO of one node: that of its artifact, with kernel arguments
+// and ignition file written into it.
+type ISO struct {
+	Path     string // URL path, such as /iso/worker-0.ocp4.example.com.iso
+	Node     *Node
+	Base     *File     // of the artifact
+	Args     []string  // kernel arguments, which are appended to those that the ISO has
+	Ignition *Ignition // nil: the cluster has none
+	// Problem says why there is none, and what to do; empty: there is one.
+	Problem string
 }

@@ -100,7 +100,7 @@ func Instead(l Loader) []Loader {
 
 // loaderFile is the TFTP file that starts fw; empty: there is none.
 func (b *builder) loaderFile(fw firmware, a *config.Artifact) string {
-	if fw.vendor != "" && vendorFolder(a) != "" {
+	if fw.vendor != "" && a.Loader != "" {
 		return strings.TrimPrefix(path.Join(artifactPath(a, "loader"), string(fw.vendor)), "/")
 	}
 	for _, l := range fw.loaders {
@@ -122,20 +122,10 @@ func httpLoaderPath(file string) string {
 // ScriptURL is where iPXE loads the boot script of the node with MAC m.
 func ScriptURL(baseURL string, m MAC) string { return baseURL + "/boot/" + m.Dashed() + ".ipxe" }
 
-// vendorFolder is the folder with the artifact's own shim and GRUB; empty: none.
-// An ISO is not looked into.
-func vendorFolder(a *config.Artifact) string {
-	if strings.EqualFold(filepath.Ext(a.Loader), ".iso") {
-		return ""
-	}
-	return a.Loader
-}
-
-// vendorFiles are the loaders that an artifact brings. Shim loads GRUB from
-// its own folder, so both stand side by side.
+// vendorFiles are the loaders that an artifact brings, in a folder or an ISO.
+// Shim loads GRUB from its own folder, so both stand side by side.
 func (b *builder) vendorFiles(a *config.Artifact) []File {
-	folder := vendorFolder(a)
-	if folder == "" {
+	if a.Loader == "" {
 		return nil
 	}
 	arches := []string{a.Arch}
@@ -149,8 +139,16 @@ func (b *builder) vendorFiles(a *config.Artifact) []File {
 	var out []File
 	for _, arch := range arches {
 		for _, l := range names[arch] {
-			out = append(out, File{Path: path.Join(artifactPath(a, "loader"), string(l)), File: filepath.Join(folder, string(l))})
+			out = append(out, vendorFile(a, l))
 		}
 	}
 	return out
+}
+
+func vendorFile(a *config.Artifact, l Loader) File {
+	f := File{Path: path.Join(artifactPath(a, "loader"), string(l)), File: filepath.Join(a.Loader, string(l))}
+	if strings.EqualFold(filepath.Ext(a.Loader), ".iso") {
+		f.File, f.Inside = a.Loader, l
+	}
+	return f
 }

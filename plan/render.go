@@ -199,6 +199,11 @@ func (h *HTTP) lines() []string {
 	for _, i := range h.Ignition {
 		i.lines(&w)
 	}
+	for _, i := range h.ISOs {
+		if i.Problem == "" {
+			w.line("iso %s from %s, kernel arguments %s", i.Path, i.Base.Path, strings.Join(i.Args, " "))
+		}
+	}
 	return w
 }
 
@@ -211,6 +216,7 @@ func withListing(root string, listing bool) string {
 
 func (f File) String() string {
 	ws := words{fmt.Sprintf("file %s from %s", f.Path, f.From())}
+	ws.add("inside it", f.Inside)
 	ws.add("sha256", f.SHA256[:min(len(f.SHA256), 12)])
 	if f.OnDemand {
 		ws = append(ws, "on demand")

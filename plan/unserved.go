@@ -74,7 +74,4 @@ func (b *builder) unservedArtifact(a config.Artifact) {
 		why := cmp.Or(fact.Problem, "the daemon reads it when it runs")
 		b.later("artifacts", "%s: its stream is not read yet, and until then its clusters boot nothing from here: %s", a.Name, why)
 	}
-	if a.Loader != "" && vendorFolder(&a) == "" {
-		b.later("artifacts", "%s: loader is an ISO, which is not read yet; copy shim and GRUB out of it and write the folder", a.Name)
-	}
 }
