@@ -78,11 +78,18 @@ func (st *state) declared(path string) (plan.File, bool) {
 	return f, ok
 }
 
-// openDeclared opens a kernel or initramfs.
+// openDeclared opens a kernel, an initramfs or a vendor's loader.
 func (s *Service) openDeclared(f plan.File) (content, error) {
 	name, err := s.host.Artifacts.Path(&f)
 	if err != nil {
 		return nil, &miss{wire: errNotFound, detail: err.Error()}
+	}
+	if f.Inside != "" {
+		b, _, err := s.vendor.Loader(name, f.Inside)
+		if err != nil {
+			return nil, &miss{wire: &wireError{codeNotFound, err.Error()}, detail: err.Error()}
+		}
+		return memory(b), nil
 	}
 	return s.openFile(name)
 }

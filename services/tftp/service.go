@@ -19,6 +19,7 @@ type Service struct {
 	changed chan struct{}
 	jobs    *jobs
 	cache   *cache
+	vendor  boot.Vendor // loaders inside ISOs
 	count   counters
 	// strangers is what may be told of clients that are no nodes.
 	strangers ration

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"helperd/boot"
 	"helperd/internal/files"
 	"helperd/internal/socket"
 	"helperd/services"
@@ -25,18 +26,24 @@ func (s *Service) Status() services.Status {
 	for _, sock := range st.sockets {
 		out.Listen(sock.Status())
 	}
-	for _, problem := range st.missing() {
+	for _, problem := range st.missing(&s.vendor) {
 		out.Degrade(problem)
 	}
 	return out
 }
 
 // missing names what cannot be sent now, where it should be, and what to do.
-func (st *state) missing() []string {
+func (st *state) missing(vendor *boot.Vendor) []string {
 	var out []string
 	for _, f := range st.plan.TFTP.Files {
 		if f.File == "" {
 			continue // package http says so of every artifact
+		}
+		if f.Inside != "" {
+			if _, _, err := vendor.Loader(f.File, f.Inside); err != nil {
+				out = append(out, fmt.Sprintf("%s: %v", f.File, err))
+			}
+			continue
 		}
 		if err := files.Regular(f.File); err != nil {
 			out = append(out, fmt.Sprintf("%s: %v; put the file there, readable for helperd; it is served at once", f.Path, err))
