@@ -29,6 +29,7 @@ const (
 	HTTPGet      Kind = "http.get"      // path; Bytes of Total, complete when equal
 	HTTPMiss     Kind = "http.miss"     // path and why it is not there
 	HTTPFailed   Kind = "http.failed"   // path; the transfer broke off
+	ISOGet       Kind = "iso.get"       // path; Bytes of Total; Node is whose ISO it is, Addr who fetches it
 	BootScript   Kind = "boot.script"   // ScriptInstall or ScriptDisk
 	BootRefused  Kind = "boot.refused"  // why the node boots nothing
 	BootFailed   Kind = "boot.failed"   // the installation did not take

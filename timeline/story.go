@@ -38,6 +38,7 @@ type Story struct {
 	Hint string    `json:"hint,omitempty"`
 	Last time.Time `json:"last,omitzero"` // when the node was seen last
 
+	iso     bool   // its system came on an ISO
 	trouble string // detail of the last trouble of this stage
 	retries int
 	resumed bool // from before the start of the daemon
@@ -56,6 +57,8 @@ func stageOf(e *Event) Stage {
 		return DHCP
 	case TFTPGet, HTTPGet:
 		return fileStage(e)
+	case ISOGet:
+		return Rootfs
 	case BootScript:
 		if e.Detail == ScriptInstall {
 			return Loader
@@ -119,9 +122,13 @@ func (s *Story) add(e *Event) {
 		s.Stage, s.Since, s.trouble, s.retries = order[now], e.Time, "", 0
 		s.Passed = append(s.Passed, Passed{s.Stage, e.Time})
 	}
-	s.Progress = ""
+	s.Progress, s.iso = "", s.iso && s.Stage == Rootfs || e.Kind == ISOGet
 	if e.Total > 0 && e.Bytes < e.Total {
-		s.Progress = fmt.Sprintf("%s %d %%", s.Stage, e.Bytes*100/e.Total)
+		what := string(s.Stage)
+		if s.iso {
+			what = "iso"
+		}
+		s.Progress = fmt.Sprintf("%s %d %%", what, e.Bytes*100/e.Total)
 	}
 }
 
@@ -142,11 +149,21 @@ var advice = map[Stage]string{
 	Joining:   "it talks to the API and no server of it is up in the balancer: see `oc get csr` and approve what is pending; a worker without a router stays here",
 }
 
+// A system on an ISO fetches nothing more: it is seen again when it is installed.
+const (
+	isoPatience = 20 * time.Minute
+	isoAdvice   = "its ISO was fetched and its installed system is not seen yet: is the ISO its next boot device, and what does coreos-installer say on its console?"
+)
+
 // snapshot copies the story and works out the hint as of now.
 func (s *Story) snapshot(now time.Time) Story {
 	c := *s
 	c.Passed = slices.Clone(s.Passed)
 	limit, ok := patience[s.Stage]
+	hint := advice[s.Stage]
+	if s.iso {
+		limit, hint = isoPatience, isoAdvice
+	}
 	ok = ok && !(s.resumed && slices.Index(order, s.Stage) >= slices.Index(order, Installed))
 	switch {
 	case s.trouble != "":
@@ -157,7 +174,7 @@ func (s *Story) snapshot(now time.Time) Story {
 	case ok && s.Progress != "" && now.Sub(s.Last) > 30*time.Second:
 		c.Hint = fmt.Sprintf("%s stopped %s ago", s.Progress, now.Sub(s.Last).Round(time.Second))
 	case ok && s.Progress == "" && now.Sub(s.Since) > limit:
-		c.Hint = advice[s.Stage]
+		c.Hint = hint
 	}
 	return c
 }

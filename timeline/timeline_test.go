@@ -86,6 +86,10 @@ func TestHints(t *testing.T) {
 		{"on its way", []Event{{Kind: DHCPAck, MAC: plan.MAC{2}}}, 5 * time.Second, ""},
 		{"no boot file", []Event{{Kind: DHCPAck, MAC: plan.MAC{2}}}, time.Minute, "first boot device"},
 		{"stalled", []Event{{Kind: HTTPGet, Addr: worker.IP, File: "/a/rootfs", Bytes: 43, Total: 100}}, time.Minute, "rootfs 43 % stopped 1m0s ago"},
+		{"an ISO stalled", []Event{{Kind: ISOGet, Node: worker.FQDN, File: "/iso/w.iso", Bytes: 43, Total: 100}}, time.Minute, "iso 43 % stopped 1m0s ago"},
+		{"an ISO is booted", []Event{{Kind: ISOGet, Node: worker.FQDN, File: "/iso/w.iso", Bytes: 100, Total: 100}}, 15 * time.Minute, ""},
+		{"after an ISO nothing is seen", []Event{{Kind: ISOGet, Node: worker.FQDN, File: "/iso/w.iso", Bytes: 100, Total: 100}, {Kind: DHCPAck, MAC: plan.MAC{2}}}, 21 * time.Minute, "is the ISO its next boot device"},
+		{"the rootfs after an ISO", []Event{{Kind: ISOGet, Node: worker.FQDN, Bytes: 9, Total: 9}, {Kind: BootScript, Node: worker.FQDN, Detail: "install"}, {Kind: HTTPGet, Addr: worker.IP, File: "/a/rootfs", Bytes: 9, Total: 9}}, 3 * time.Minute, "look at coreos-installer"},
 		{"refused", []Event{{Kind: DHCPAck, MAC: plan.MAC{2}}, {Kind: IgnitionRefused, Addr: worker.IP, Detail: "token has expired"}}, time.Second, "token has expired"},
 		{"went on after trouble", []Event{{Kind: HTTPFailed, Addr: worker.IP, Detail: "broke off"}, {Kind: IgnitionServed, Addr: worker.IP}}, time.Second, ""},
 	} {

@@ -150,7 +150,9 @@ func missingLoaders(p *plan.Plan) []string {
 	for i := range p.DHCP.Reservations {
 		if b := p.DHCP.Reservations[i].Boot; b != nil {
 			for _, url := range b.HTTP {
-				want = append(want, plan.Loader(path.Base(url)))
+				if !strings.Contains(url, "/artifacts/") { // a vendor's is no package
+					want = append(want, plan.Loader(path.Base(url)))
+				}
 			}
 		}
 	}

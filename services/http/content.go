@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +32,10 @@ func (x *exchange) serveArtifact(a *plan.File) {
 		x.notYet(timeline.HTTPMiss, err.Error())
 		return
 	}
+	if a.Inside != "" {
+		x.serveInside(file, a.Inside)
+		return
+	}
 	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
 		x.notYet(timeline.HTTPMiss, notThere(a.Path, err))
@@ -45,6 +50,26 @@ func (x *exchange) serveArtifact(a *plan.File) {
 	x.w.Header().Set("Content-Type", "application/octet-stream")
 	if x.serveFile(f, st) && x.installs() {
 		x.host.Nodes.RootfsFetched(x.node)
+	}
+}
+
+// serveInside sends a loader that is inside an ISO.
+func (x *exchange) serveInside(iso string, l plan.Loader) {
+	body, changed, err := x.vendor.Loader(iso, l)
+	if err != nil {
+		x.notYet(timeline.HTTPMiss, err.Error())
+		return
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Etag", fmt.Sprintf(`"%x-%x"`, len(body), changed.UnixNano()))
+	nethttp.ServeContent(x.w, x.r, "", changed, bytes.NewReader(body))
+	switch {
+	case x.r.Method != nethttp.MethodGet || x.w.status != nethttp.StatusOK:
+	case x.w.err != nil:
+		x.broke(int64(len(body)))
+	default:
+		x.got(int64(len(body)))
 	}
 }
 

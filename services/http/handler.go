@@ -30,6 +30,7 @@ type exchange struct {
 	addr  netip.Addr
 	node  *plan.Node // that asks; nil: another machine
 	path  string
+	token string // that stood in the path of an ISO
 
 	own    bool  // the file is one of the user's own
 	size   int64 // of the file in bytes, where one is sent; else 0
@@ -60,6 +61,7 @@ var serverName = []string{"helperd"}
 
 func (x *exchange) serve() {
 	x.host.Fuse.Check()
+	x.path, x.token = withoutToken(x.path)
 	x.state = x.Service.state.Load()
 	x.node = x.state.nodes[x.addr]
 	x.conn.within(x.w.stall)
@@ -102,7 +104,7 @@ func (x *exchange) route() {
 		x.serveIgnition(g)
 		return
 	}
-	if x.serveBoot() || x.serveAuthority() {
+	if x.serveBoot() || x.serveISO() || x.serveAuthority() {
 		return
 	}
 	if root := x.state.plan.HTTP.Root; root != "" {

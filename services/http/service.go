@@ -12,6 +12,7 @@ import (
 	"helperd/ca"
 	"helperd/ignition"
 	"helperd/internal/socket"
+	"helperd/iso"
 	"helperd/plan"
 	"helperd/services"
 )
@@ -26,6 +27,8 @@ type Service struct {
 	count     counters
 	downloads *downloads
 	ignition  *ignition.Store
+	isos      iso.Library
+	vendor    boot.Vendor // loaders inside ISOs
 	tls       *tls.Config
 	stall     time.Duration // in which a client must take something
 	header    time.Duration // how long it may take for its header

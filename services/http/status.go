@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"helperd/artifacts"
-	"helperd/ignition"
 	"helperd/internal/files"
 	"helperd/internal/socket"
 	"helperd/services"
@@ -27,7 +25,7 @@ func (s *Service) Status() services.Status {
 	for _, sock := range st.sockets {
 		out.Listen(sock.Status())
 	}
-	for _, problem := range st.missing(s.host.Artifacts, s.ignition) {
+	for _, problem := range st.missing(s) {
 		out.Degrade(problem)
 	}
 	if st.tlsProblem != nil {
@@ -39,8 +37,8 @@ func (s *Service) Status() services.Status {
 	return out
 }
 
-// missing names what cannot be sent now, or soon, where it should be, and what to do.
-func (st *state) missing(artifacts *artifacts.Store, ignition *ignition.Store) []string {
+// missing names what s cannot send now, or soon, where it should be, and what to do.
+func (st *state) missing(s *Service) []string {
 	var out []string
 	h := &st.plan.HTTP
 	for i := range h.Files {
@@ -48,14 +46,18 @@ func (st *state) missing(artifacts *artifacts.Store, ignition *ignition.Store) [
 		if f.OnDemand {
 			continue // nobody has asked for it, or who asks is told
 		}
-		if file, err := artifacts.Path(f); err != nil {
+		if file, err := s.host.Artifacts.Path(f); err != nil {
 			out = append(out, err.Error())
+		} else if f.Inside != "" {
+			if _, _, err := s.vendor.Loader(file, f.Inside); err != nil {
+				out = append(out, fmt.Sprintf("%s: %v", file, err))
+			}
 		} else if err := files.Regular(file); err != nil {
 			out = append(out, fmt.Sprintf("%s: %v; put the file there, readable for helperd; it is served at once", f.Path, err))
 		}
 	}
 	for i := range h.Ignition {
-		out = append(out, ignition.Problems(&h.Ignition[i])...)
+		out = append(out, s.ignition.Problems(&h.Ignition[i])...)
 	}
 	if h.Root != "" {
 		if err := files.Folder(h.Root); err != nil {
