@@ -90,6 +90,24 @@ func (f *fake) Arm(node string) (time.Time, error) {
 	return start, nil
 }
 
+type image struct{ *strings.Reader }
+
+func (image) Close() error { return nil }
+
+func (f *fake) ISO(node string) (Image, error) {
+	if node != "worker-0" {
+		return nil, fmt.Errorf("%w node %q", ErrUnknown, node)
+	}
+	return image{strings.NewReader(strings.Repeat("iso", 100_000))}, nil
+}
+
+func (f *fake) ISOURL(node string) (string, error) {
+	if node != "worker-0" {
+		return "", errors.New("it has no ISO; write iso:")
+	}
+	return "http://192.168.67.2:8080/iso/TOKEN/worker-0.iso", nil
+}
+
 func (f *fake) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "helperd_up 1\n") })
 }
@@ -148,6 +166,16 @@ func TestRoundTrip(t *testing.T) {
 	if until, err := c.Arm(ctx, "worker-0"); err != nil || !until.Equal(start) {
 		t.Errorf("armed until %v: %v", until, err)
 	}
+	address, err := c.ISOURL(ctx, "worker-0")
+	same("URL of an ISO", address, "http://192.168.67.2:8080/iso/TOKEN/worker-0.iso", err)
+	iso, size, err := c.ISO(ctx, "worker-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(iso)
+	_ = iso.Close()
+	same("ISO", string(content), strings.Repeat("iso", 100_000), err)
+	same("size of the ISO", size, int64(300_000), nil)
 	body, err := c.do(ctx, http.MethodGet, "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -162,6 +190,8 @@ func TestRefusals(t *testing.T) {
 	f, c, _ := serve(t)
 	f.reload = errors.New("helper.yaml:3:1: first\nhelper.yaml:9:1: second")
 	ctx := t.Context()
+	_, _, noISO := c.ISO(ctx, "worker-9")
+	_, noURL := c.ISOURL(ctx, "worker-9")
 	_, noSuchPath := ask[string](ctx, c, "/v2/status")
 	for _, tt := range []struct {
 		name string
@@ -172,6 +202,8 @@ func TestRefusals(t *testing.T) {
 		{"node that is not there", c.Reinstall(ctx, "worker-9"), `unknown node "worker-9"`},
 		{"arming a node that is not there", func() error { _, err := c.Arm(ctx, "worker-9"); return err }(), `unknown node "worker-9"`},
 		{"name with a slash", c.Reinstall(ctx, "../../reload"), `unknown node "../../reload"`},
+		{"ISO of a node that is not there", noISO, `unknown node "worker-9"`},
+		{"ISO that cannot be made", noURL, "write iso:"},
 		{"service that is not there", c.Panic(ctx, "nfs"), `unknown service "nfs"`},
 		{"path that is not there", noSuchPath, "404"},
 	} {

@@ -50,6 +50,15 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 
 // send asks with a body; nil: none.
 func (c *Client) send(ctx context.Context, by *http.Client, method, path string, content io.Reader) (io.ReadCloser, error) {
+	resp, err := c.answer(ctx, by, method, path, content)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// answer gives an answer that is no error. The caller closes its body.
+func (c *Client) answer(ctx context.Context, by *http.Client, method, path string, content io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://helperd"+path, content)
 	if err != nil {
 		return nil, err
@@ -66,7 +75,7 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 		return nil, fmt.Errorf("%w on %s: it took the question and does not answer: %w; see journalctl -u helperd", ErrUnreachable, c.socket, err)
 	}
 	if resp.StatusCode/100 == 2 {
-		return resp.Body, nil
+		return resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var e Error
@@ -191,6 +200,30 @@ func (c *Client) Arm(ctx context.Context, node string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("answer of the daemon: %w", err)
 	}
 	return a.Until, nil
+}
+
+// ISO orders a node to be installed and gives the ISO that does it, and its size
+// in bytes. The caller closes it. It ends with io.ErrUnexpectedEOF when the daemon goes.
+func (c *Client) ISO(ctx context.Context, node string) (io.ReadCloser, int64, error) {
+	resp, err := c.answer(ctx, &c.http, http.MethodGet, "/v1/iso/"+url.PathEscape(node), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	return resp.Body, resp.ContentLength, nil
+}
+
+// ISOURL orders a node to be installed and gives the URL of the ISO that does it, with its token.
+func (c *Client) ISOURL(ctx context.Context, node string) (string, error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/iso/"+url.PathEscape(node)+"/url")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = body.Close() }()
+	var address string
+	if err := json.NewDecoder(body).Decode(&address); err != nil {
+		return "", fmt.Errorf("answer of the daemon: %w", err)
+	}
+	return address, nil
 }
 
 // Panic makes the next packet of a service panic. The daemon refuses unless it was started with test hooks.

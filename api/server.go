@@ -36,9 +36,19 @@ type Backend interface {
 	Reinstall(node string) error
 	// Arm opens the gate of a node's ignition file to its address, and gives when it closes.
 	Arm(node string) (time.Time, error)
+	// ISO orders a node to be installed and gives the ISO that does it.
+	ISO(node string) (Image, error)
+	// ISOURL orders a node to be installed and gives the URL of the ISO that does it, with its token.
+	ISOURL(node string) (string, error)
 	// Panic makes the next packet of a service panic; only with test hooks.
 	Panic(service string) error
 	Metrics() http.Handler
+}
+
+// Image is an ISO that is read once.
+type Image interface {
+	io.ReadCloser
+	Size() int64 // in bytes
 }
 
 // ErrUnknown is returned by a Backend for a name that does not exist.
@@ -68,6 +78,14 @@ func Handler(b Backend) http.Handler {
 	mux.HandleFunc("POST /v1/artifacts/import", func(w http.ResponseWriter, r *http.Request) { reply(w, b.Import(r.Context(), r.Body)) })
 	mux.HandleFunc("POST /v1/nodes/{name}/reinstall", func(w http.ResponseWriter, r *http.Request) { done(w, b.Reinstall(r.PathValue("name"))) })
 	mux.HandleFunc("POST /v1/nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) { serveArm(w, b, r.PathValue("name")) })
+	mux.HandleFunc("GET /v1/iso/{node}", func(w http.ResponseWriter, r *http.Request) { serveISO(w, r, b) })
+	mux.HandleFunc("POST /v1/iso/{node}/url", func(w http.ResponseWriter, r *http.Request) {
+		if url, err := b.ISOURL(r.PathValue("node")); err != nil {
+			done(w, err)
+		} else {
+			reply(w, url)
+		}
+	})
 	mux.HandleFunc("POST /v1/test/panic/{service}", func(w http.ResponseWriter, r *http.Request) { done(w, b.Panic(r.PathValue("service"))) })
 	mux.Handle("GET /metrics", b.Metrics())
 	return mux
@@ -102,6 +120,19 @@ func serveArm(w http.ResponseWriter, b Backend, name string) {
 		return
 	}
 	reply(w, Armed{until})
+}
+
+// serveISO sends the ISO of a node.
+func serveISO(w http.ResponseWriter, r *http.Request, b Backend) {
+	image, err := b.ISO(r.PathValue("node"))
+	if err != nil {
+		done(w, err)
+		return
+	}
+	defer func() { _ = image.Close() }()
+	w.Header().Set("Content-Type", "application/x-iso9660-image")
+	w.Header().Set("Content-Length", strconv.FormatInt(image.Size(), 10))
+	_, _ = io.CopyN(w, image, image.Size()) // a client that gets less than was promised says so
 }
 
 // serveEvents answers with an array of the events after ?since, or with

@@ -87,6 +87,34 @@ func (d *daemon) Arm(name string) (time.Time, error) {
 	return time.Date(2030, 1, 2, 15, 4, 5, 0, time.Local), d.Reinstall(name)
 }
 
+// image is an ISO; it breaks off when it has less than its size.
+type image struct {
+	io.Reader
+	size int64
+}
+
+func (image) Close() error  { return nil }
+func (i image) Size() int64 { return i.size }
+
+// ISO gives an ISO of a MiB; that of master-0 breaks off.
+func (d *daemon) ISO(name string) (api.Image, error) {
+	if err := d.Reinstall(name); err != nil {
+		return nil, err
+	}
+	i := image{strings.NewReader(strings.Repeat("01234567", 128<<10)), 1 << 20}
+	if name == "master-0" {
+		i.size *= 2
+	}
+	return i, nil
+}
+
+func (d *daemon) ISOURL(name string) (string, error) {
+	if err := d.Reinstall(name); err != nil {
+		return "", err
+	}
+	return "http://192.168.67.2:8080/iso/TOKEN/" + name + ".ocp4.example.com.iso", nil
+}
+
 // serve answers for d on a unix socket until the test ends.
 func serve(t testing.TB, d *daemon, path string) (*http.Server, error) {
 	t.Helper()

@@ -84,7 +84,7 @@ func (a *app) sendArchive(ctx context.Context, w io.Writer, from archive) (api.I
 	done := func() {}
 	var out io.Writer = pipe
 	if terminal(w) {
-		out, done = progressBar(ctx, w, pipe, total)
+		out, done = progressBar(ctx, w, pipe, "import", total)
 	}
 	guard.New(nil).Go("archive", func() {
 		err := errors.New("the archive could not be written")
@@ -104,14 +104,14 @@ func (a *app) sendArchive(ctx context.Context, w io.Writer, from archive) (api.I
 	return result, err
 }
 
-// progressBar counts what is written to out.
-func progressBar(ctx context.Context, w io.Writer, out io.Writer, total int64) (io.Writer, func()) {
+// progressBar counts what is written to out, and shows it on w as name.
+func progressBar(ctx context.Context, w io.Writer, out io.Writer, name string, total int64) (io.Writer, func()) {
 	p := mpb.NewWithContext(ctx, mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
 	count := decor.CountersKibiByte(" % .1f of % .1f")
 	if total == 0 {
 		count = decor.CurrentKibiByte(" % .1f")
 	}
-	bar := p.AddBar(total, mpb.PrependDecorators(decor.Name("import ")),
+	bar := p.AddBar(total, mpb.PrependDecorators(decor.Name(printable(name)+" ")),
 		mpb.AppendDecorators(count, decor.AverageSpeed(decor.SizeB1024(0), "  % .1f")))
 	return writerFunc(func(b []byte) (int, error) {
 			n, err := out.Write(b)

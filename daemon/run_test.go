@@ -106,6 +106,12 @@ func TestRunAndStop(t *testing.T) {
 	if _, err := c.Arm(t.Context(), "worker-9"); err == nil || !strings.Contains(err.Error(), "`helperd nodes` lists them") {
 		t.Errorf("arming an unknown node: %v", err)
 	}
+	if _, err := c.ISOURL(t.Context(), "worker-9"); err == nil || !strings.Contains(err.Error(), "`helperd nodes` lists them") {
+		t.Errorf("ISO of an unknown node: %v", err)
+	}
+	if _, _, err := c.ISO(t.Context(), "worker-1"); err == nil || !strings.Contains(err.Error(), "name artifacts at its cluster") {
+		t.Errorf("ISO of a node that boots nothing: %v", err)
+	}
 	if err := c.Panic(t.Context(), "one"); err == nil {
 		t.Error("a test hook without --test-hooks")
 	}
