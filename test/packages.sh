@@ -36,6 +36,12 @@ tcpdump tcpdump tcpdump
 strace strace strace
 grub-script-check,grub2-script-check grub-common grub2-tools-minimal
 xz xz-utils xz
+xorriso xorriso xorriso
+osirrox xorriso xorriso
+/usr/lib/ISOLINUX/isolinux.bin,/usr/share/syslinux/isolinux.bin isolinux syslinux-nonlinux
+/usr/lib/syslinux/modules/bios/ldlinux.c32,/usr/share/syslinux/ldlinux.c32 syslinux-common syslinux-nonlinux
+/usr/lib/grub/x86_64-efi/iso9660.mod grub-efi-amd64-bin grub2-efi-x64-modules
+mformat mtools mtools
 qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
 /usr/share/OVMF/OVMF_CODE_4M.fd,/usr/share/edk2/ovmf/OVMF_CODE.fd ovmf edk2-ovmf
 /usr/lib/ipxe/qemu/efi-virtio.rom,/usr/share/ipxe/qemu/efi-virtio.rom,/usr/share/ipxe.efi/1af41000.rom ipxe-qemu ipxe-roms-qemu

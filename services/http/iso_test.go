@@ -189,6 +189,14 @@ func TestISOGate(t *testing.T) {
 			t.Errorf("%s: %s", method, a.Status)
 		}
 	}
+	for _, r := range []record{g.line(t, "/iso/w0.iso"), g.line(t, "/iso/w9.iso"), g.line(t, "/iso/"+g.worker.FQDN+".iso")} {
+		if text := fmt.Sprintf("%+v", r); strings.Contains(text, token) {
+			t.Errorf("the download log shows the token: %s", text)
+		}
+	}
+	if b, err := os.ReadFile(g.dir + "/" + downloadLog); err != nil || bytes.Contains(b, []byte(token)) {
+		t.Errorf("the download log shows the token, or is not there: %v", err)
+	}
 	g.write(t, "root/iso/tools/mine.iso", "my own")
 	if a := g.do(t, "GET", workerAddr, "/iso/tools/mine.iso"); a.body != "my own" {
 		t.Errorf("an ISO of the user's own: %s", a.Status)
