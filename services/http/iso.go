@@ -91,6 +91,7 @@ func (s *Service) ISO(i *plan.ISO) (*iso.Image, error) {
 	}
 	base, err := s.host.Artifacts.Path(i.Base)
 	if err != nil {
+		s.host.Artifacts.Want(i.Base) // the ISO of a stream is fetched when somebody asks
 		return nil, err
 	}
 	var ignition []byte

@@ -2,14 +2,22 @@ package http
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	nethttp "net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"helperd/artifacts"
 	"helperd/internal/liveiso"
 	"helperd/plan"
 	"helperd/timeline"
@@ -289,4 +297,37 @@ func BenchmarkISO(b *testing.B) {
 		}
 		b.SetBytes(n)
 	}
+}
+
+// A stream's ISO is large and most sites never use it: the first who asks makes the helper fetch it.
+func TestISOOfAStreamIsFetched(t *testing.T) {
+	content, err := os.ReadFile(liveiso.Build(t, liveiso.Options{Features: `{"installer-config":true}`}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, _ *nethttp.Request) { _, _ = w.Write(content) }))
+	t.Cleanup(mirror.Close)
+	sum := sha256.Sum256(content)
+	base := plan.File{
+		Path: "/artifacts/rhcos/x86_64/0123abcd/iso", URL: mirror.URL + "/live.iso", SHA256: hex.EncodeToString(sum[:]), Part: plan.PartISO, OnDemand: true,
+	}
+	g := newRig(t, func(g *rig) {
+		set := &plan.Set{Artifact: "rhcos", Arch: "x86_64", Version: "0123abcd", Files: []plan.File{base}}
+		g.plan.Artifacts = []plan.Artifact{{Wanted: set, Boots: set}}
+		g.plan.HTTP.ISOs = []plan.ISO{{Path: "/iso/" + g.worker.FQDN + ".iso", Node: g.worker, Base: &base, Ignition: &g.plan.HTTP.Ignition[1]}}
+		g.Service.host.Artifacts = artifacts.Open(artifacts.Options{
+			Dir: t.TempDir(), Log: g.host.Log, Events: g.events, Guard: g.host.Guard, Metrics: prometheus.NewRegistry(), Busy: func(time.Time) bool { return false },
+		})
+		g.Service.host.Artifacts.Apply(g.plan)
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = g.Service.host.Artifacts.Serve(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+
+	target := g.isoURL(g.worker, g.host.Nodes.ISOToken(g.worker))
+	if a := g.do(t, "GET", poolAddr, target); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+		t.Fatalf("before it is here: %s %s", a.Status, a.body)
+	}
+	eventually(t, "the ISO", func() bool { return g.do(t, "HEAD", poolAddr, target).StatusCode == 200 })
 }
