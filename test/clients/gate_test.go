@@ -94,32 +94,23 @@ func TestGateByNeighbourTable(t *testing.T) {
 	g.refused("10.99.0.5", "address of no node")
 }
 
-// remote makes a network behind a router: 10.8.0.0/24, whose relay brings its
-// DHCP to the helper, and moves worker-0 and worker-1 there.
-func remote(t *testing.T, dhcp string) (g gate, plug func(name string) *rig.Machine) {
+// remote is a rig with a network behind the router, 10.8.0.0/24, whose relay
+// brings its DHCP to the helper, and worker-0 and worker-1 in it.
+func remote(t *testing.T, dhcp string) gate {
 	t.Helper()
-	netns.Tools(t, "curl", "dhcrelay", "busybox")
-	g = gate{rig.New(t, rig.Options{Edit: func(text string) string {
+	netns.Tools(t, "curl", "busybox")
+	return gate{rig.New(t, rig.Options{Edit: func(text string) string {
 		text = strings.NewReplacer("192.168.67.21}", "10.8.0.21}", "192.168.67.22}", "10.8.0.22}").Replace(text)
 		return strings.Replace(text, "\nartifacts:", "\n  - {cidr: 10.8.0.0/24, gateway: 10.8.0.1, dhcp: {mode: "+dhcp+"}}\n\nartifacts:", 1)
 	}}), t}
-	g.Router.Bridge(t, "lan1", "10.8.0.1/24")
-	g.Router.Run(t, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-	relay := g.Router.Exec("dhcrelay", "-4", "-d", "--no-pid", "-id", "lan1", "-iu", rig.Bridge, rig.HelperIP)
-	must(t, relay.Start())
-	t.Cleanup(func() { _ = relay.Process.Kill(); _ = relay.Wait() })
-	return g, func(name string) *rig.Machine {
-		t.Helper()
-		return g.BlankOn(t, name, "lan1")
-	}
 }
 
 // Through a relay the client's hardware address counts, not the relay's.
 func TestGateThroughARelay(t *testing.T) {
 	netns.Require(t)
-	g, plug := remote(t, "server")
+	g := remote(t, "server")
 	g.Start(t)
-	m, other := plug("worker-0"), plug("worker-1")
+	m, other := g.Blank(t, "worker-0"), g.Blank(t, "worker-1")
 	want(t, udhcpc(t, m), map[string]string{"ip": "10.8.0.21"})
 	m.IP(t, "route", "add", "default", "via", "10.8.0.1")
 	url := g.script(m, m.Node)
@@ -140,7 +131,7 @@ func TestGateThroughARelay(t *testing.T) {
 // Behind a router, and with an address that is not of our DHCP, a person vouches for a node.
 func TestGateThatIsArmed(t *testing.T) {
 	netns.Require(t)
-	g, plug := remote(t, "off")
+	g := remote(t, "off")
 	g.Start(t)
 	warned := false
 	for _, w := range g.Status(t).Configuration.Warnings {
@@ -149,7 +140,7 @@ func TestGateThatIsArmed(t *testing.T) {
 	if !warned {
 		t.Errorf("nobody says that worker-0 is to be armed: %q", g.Status(t).Configuration.Warnings)
 	}
-	m := plug("worker-0")
+	m := g.Blank(t, "worker-0")
 	m.Up(t, rig.Dev, "10.8.0.21/24")
 	m.IP(t, "route", "add", "default", "via", "10.8.0.1")
 	url := g.script(m, m.Node)

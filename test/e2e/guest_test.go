@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,21 +10,27 @@ import (
 	"helperd/internal/netns"
 )
 
-// bootMark is what the boot sector of an installed disk writes to the serial console.
-const bootMark = "E2E disk booted"
+// guest is what the machines of one architecture boot, as files.
+type guest struct {
+	arch      string // as artifacts have it
+	from      string // folder of the kernel
+	kernel    string
+	initramfs string
+	rootfs    string // a disk image
+}
 
-// guest is what the machines boot, as files.
-type guest struct{ kernel, initramfs, rootfs string }
+// goarch are Go's names of the architectures.
+var goarch = map[string]string{"x86_64": "amd64", "aarch64": "arm64"}
 
 // guestFiles builds the guest in a folder of the test.
-func guestFiles(t *testing.T) guest {
+func guestFiles(t *testing.T, arch string) guest {
 	t.Helper()
 	netns.Require(t)
-	netns.Tools(t, "cpio", "busybox", "qemu-system-x86_64")
-	kernel := kernelDir(t)
+	netns.Tools(t, "cpio", "busybox", "mformat", "mcopy", "qemu-system-"+arch)
+	from := kernelDir(t, arch)
 	dir := t.TempDir()
-	g := guest{filepath.Join(kernel, "vmlinuz"), filepath.Join(dir, "initramfs"), filepath.Join(dir, "rootfs")}
-	must(t, os.WriteFile(g.rootfs, rootfs(), 0o644))
+	g := guest{arch, from, filepath.Join(from, "vmlinuz"), filepath.Join(dir, "initramfs"), filepath.Join(dir, "rootfs")}
+	must(t, os.WriteFile(g.rootfs, diskImage(t), 0o644))
 
 	tree := filepath.Join(dir, "tree")
 	for _, sub := range []string{"bin", "modules"} {
@@ -33,14 +38,14 @@ func guestFiles(t *testing.T) guest {
 	}
 	install(t, filepath.Join(tree, "init"), "guest/init", 0o755)
 	install(t, filepath.Join(tree, "udhcpc.script"), "guest/udhcpc.script", 0o755)
-	install(t, filepath.Join(tree, "bin/busybox"), busybox(t), 0o755)
-	modules, err := filepath.Glob(filepath.Join(kernel, "*.ko"))
+	install(t, filepath.Join(tree, "bin/busybox"), busybox(t, from), 0o755)
+	modules, err := filepath.Glob(filepath.Join(from, "*.ko"))
 	must(t, err)
 	for _, m := range modules {
 		install(t, filepath.Join(tree, "modules", filepath.Base(m)), m, 0o644)
 	}
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(tree, "node"), "./guest/node")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+goarch[arch])
 	run(t, build)
 	pack := exec.Command("sh", "-c", `find . | cpio --quiet -o -H newc | gzip -1 >"$0"`, g.initramfs)
 	pack.Dir = tree
@@ -48,22 +53,29 @@ func guestFiles(t *testing.T) guest {
 	return g
 }
 
-// kernelDir is a folder with vmlinuz and the modules of its virtual devices.
-func kernelDir(t *testing.T) string {
+// kernelDir is a folder with vmlinuz, the modules of its virtual devices, and
+// for another architecture than this machine's also busybox and boot loaders.
+func kernelDir(t *testing.T, arch string) string {
 	t.Helper()
 	dirs := []string{os.Getenv("E2E_KERNEL"), "../../.cache/e2e/kernel"}
+	if arch != "x86_64" {
+		dirs = []string{"../../.cache/e2e/" + arch}
+	}
 	for _, dir := range dirs {
 		if _, err := os.Stat(filepath.Join(dir, "vmlinuz")); dir != "" && err == nil {
 			return dir
 		}
 	}
-	netns.SkipOrFail(t, "no kernel for the machines: run test/packages.sh as root")
+	netns.SkipOrFail(t, "no kernel for "+arch+" machines: run test/packages.sh matrix as root")
 	return ""
 }
 
-// busybox is a busybox that needs no libraries.
-func busybox(t *testing.T) string {
+// busybox is one that needs no libraries: the folder's, or this machine's.
+func busybox(t *testing.T, dir string) string {
 	t.Helper()
+	if path := filepath.Join(dir, "busybox"); exists(path) {
+		return path
+	}
 	path, err := exec.LookPath("busybox")
 	must(t, err)
 	if out, err := exec.Command("ldd", path).CombinedOutput(); err == nil && !strings.Contains(string(out), "statically") {
@@ -72,36 +84,21 @@ func busybox(t *testing.T) string {
 	return path
 }
 
-// rootfs begins with a boot sector that says bootMark on the serial console
-// and halts. The rest is filled with a counter, so that no shifted or
-// repeated block keeps the checksum.
-func rootfs() []byte {
-	b := make([]byte, 16<<20+4321)
-	for i := 512; i+8 <= len(b); i += 8 {
-		binary.LittleEndian.PutUint64(b[i:], uint64(i)*0x9e3779b97f4a7c15)
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// first is the first file that one of the patterns of filepath.Match means.
+func first(t *testing.T, what string, patterns ...string) string {
+	t.Helper()
+	for _, p := range patterns {
+		if files, err := filepath.Glob(p); err == nil && len(files) > 0 {
+			return files[0]
+		}
 	}
-	code := []byte{
-		0xfa, 0x31, 0xc0, 0x8e, 0xd8, // cli; xor ax,ax; mov ds,ax
-		0xbe, 0x28, 0x7c, // mov si,0x7c28: the text
-		0xac,       // next: lodsb
-		0x84, 0xc0, // test al,al
-		0x74, 0x12, // jz done
-		0x88, 0xc4, // mov ah,al
-		0xba, 0xfd, 0x03, // mov dx,0x3fd: line status of COM1
-		0xec,       // wait: in al,dx
-		0xa8, 0x20, // test al,0x20: transmitter empty
-		0x74, 0xfb, // jz wait
-		0x88, 0xe0, // mov al,ah
-		0xba, 0xf8, 0x03, // mov dx,0x3f8
-		0xee,       // out dx,al
-		0xeb, 0xe9, // jmp next
-		0xf4,       // done: hlt
-		0xeb, 0xfd, // jmp done
-	}
-	copy(b, code)
-	copy(b[0x28:], bootMark+"\r\n\x00")
-	b[510], b[511] = 0x55, 0xaa
-	return b
+	netns.SkipOrFail(t, what+" is not installed: see test/packages.sh")
+	return ""
 }
 
 func install(t *testing.T, to, from string, mode os.FileMode) {

@@ -24,7 +24,7 @@ type Web struct {
 // Web starts such a server.
 func (r *Rig) Web(t testing.TB) *Web {
 	t.Helper()
-	w := &Web{URL: "http://" + RouterIP + ":8000", files: map[string][]byte{}, held: map[string]chan struct{}{}}
+	w := &Web{URL: "http://" + r.network(r.Address).Gateway + ":8000", files: map[string][]byte{}, held: map[string]chan struct{}{}}
 	var l net.Listener
 	r.Router.Do(t, func() {
 		var err error

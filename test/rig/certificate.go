@@ -13,7 +13,7 @@ import (
 )
 
 // newCertificate makes a self-signed certificate for the cluster's API names.
-func newCertificate(t testing.TB, name string, until time.Time) tls.Certificate {
+func newCertificate(t testing.TB, name, zone string, until time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -22,7 +22,7 @@ func newCertificate(t testing.TB, name string, until time.Time) tls.Certificate 
 		Subject:               pkix.Name{CommonName: name, OrganizationalUnit: []string{"openshift"}},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              until,
-		DNSNames:              []string{"api." + Zone, "api-int." + Zone},
+		DNSNames:              []string{"api." + zone, "api-int." + zone},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}

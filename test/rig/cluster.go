@@ -33,7 +33,7 @@ func (m *Machine) Serve(t testing.TB) *Answers {
 	t.Helper()
 	a := &Answers{}
 	a.ready.Store(true)
-	cert := newCertificate(t, m.Node.Name, time.Now().Add(24*time.Hour))
+	cert := newCertificate(t, m.Node.Name, m.Node.Zone, time.Now().Add(24*time.Hour))
 	switch m.Node.Role {
 	case "bootstrap", "master":
 		m.listen(t, a, "6443", &cert)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,6 +83,18 @@ func Binary(t testing.TB, dir string) string {
 	return program
 }
 
+// blindfold puts an empty file ($1) over every other up to "--", and runs the
+// rest. `ip netns exec` gives its command a mount namespace of its own, so
+// nobody else sees it.
+const blindfold = `empty=$1; shift; while [ "$1" != -- ]; do mount --bind "$empty" "$1" || exit; shift; done; shift; exec "$@"`
+
+func (r *Rig) emptyFile(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(r.Dir, "empty")
+	must(t, os.WriteFile(path, nil, 0o644))
+	return path
+}
+
 // Start runs helperd in the helper's namespace as an unprivileged user and
 // waits until it serves the file. When the test fails its log is shown.
 func (r *Rig) Start(t testing.TB) {
@@ -92,9 +105,15 @@ func (r *Rig) Start(t testing.TB) {
 	program := Binary(t, r.Dir)
 	id := strconv.Itoa(uid)
 	d := &daemon{log: &Output{}, exit: make(chan error, 1)}
-	d.cmd = r.Helper.Exec("setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL",
+	args := []string{
+		"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL",
 		"--inh-caps", capabilities, "--ambient-caps", capabilities, "--bounding-set", capabilities,
-		program, "run", "--config", r.Config, "--state", r.State, "--socket", r.Socket)
+		program, "run", "--config", r.Config, "--state", r.State, "--socket", r.Socket,
+	}
+	if len(r.hide) > 0 {
+		args = slices.Concat([]string{"sh", "-c", blindfold, "sh", r.emptyFile(t)}, r.hide, []string{"--"}, args)
+	}
+	d.cmd = r.Helper.Exec(args[0], args[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.Dir = r.Dir
 	d.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HELPERD_TEST_HOOKS=" + os.Getenv("HELPERD_TEST_HOOKS")}

@@ -1,11 +1,14 @@
 // Package rig is the stage of the end-to-end tests: a LAN in network
-// namespaces, the configuration of examples/ocp4.yaml moved to a temporary
-// folder with made-up artifacts and ignition files, the real helperd binary as
-// an unprivileged process, and machines with the MAC addresses of the file.
+// namespaces, a configuration of examples/ moved to a temporary folder with
+// made-up artifacts and ignition files, the real helperd binary as an
+// unprivileged process, and machines with the MAC addresses of the file.
 //
 //	helper (192.168.67.2) ──┐
 //	router (192.168.67.1) ──┤ lan0, a bridge in the router's namespace
 //	machines, taps of VMs ──┘
+//
+// Every further network of the file is a bridge of the router, too: lan1 and
+// so on. The router then carries packets between them and relays DHCP.
 //
 // A test takes what it needs:
 //
@@ -16,8 +19,8 @@
 //	r.Start(t)
 //	r.Machine(t, "worker-0").Run(t, "curl", ...)
 //
-// The router forwards nothing: it answers DNS for example.org, as the
-// upstream of the file's forwarder, and holds the bridge.
+// To the world beyond the router forwards nothing: it answers DNS for
+// example.org, as the upstream of the file's forwarder, and holds the bridges.
 //
 // Environment: HELPERD_BIN is the path of the binary to test, absolute;
 // without it one is built.

@@ -13,21 +13,23 @@ import (
 // of openshift-install's: pointers to the machine config server with the
 // cluster's root certificate, and the bootstrap's with files of its own. They
 // are readable by the daemon alone, as cluster secrets are.
-func writeIgnition(t testing.TB, s *Site) {
+func writeIgnition(t testing.TB, c *Cluster) {
 	t.Helper()
-	ca := newCertificate(t, "root-ca", time.Now().Add(24*time.Hour))
+	must(t, os.MkdirAll(c.Ignition, 0o755))
+	must(t, os.Chown(c.Ignition, uid, uid))
+	ca := newCertificate(t, "root-ca", c.Zone(), time.Now().Add(24*time.Hour))
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate[0]})
 	url := "data:text/plain;charset=utf-8;base64," + base64.StdEncoding.EncodeToString(root)
 	type object = map[string]any
 	for _, role := range []string{"master", "worker"} {
-		writeJSON(t, s.Ignition(role), object{"ignition": object{
+		writeJSON(t, c.IgnitionFile(role), object{"ignition": object{
 			"version":  "3.2.0",
-			"config":   object{"merge": []object{{"source": "https://api-int." + Zone + ":22623/config/" + role}}},
+			"config":   object{"merge": []object{{"source": "https://api-int." + c.Zone() + ":22623/config/" + role}}},
 			"security": object{"tls": object{"certificateAuthorities": []object{{"source": url}}}},
 		}})
 	}
 	secret := "data:text/plain;charset=utf-8;base64," + base64.StdEncoding.EncodeToString(noise(99, 200<<10))
-	writeJSON(t, s.Ignition("bootstrap"), object{
+	writeJSON(t, c.IgnitionFile("bootstrap"), object{
 		"ignition": object{"version": "3.2.0"},
 		"storage": object{"files": []object{
 			{"path": "/opt/openshift/tls/root-ca.crt", "mode": 0o644, "contents": object{"source": url}},

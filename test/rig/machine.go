@@ -22,47 +22,42 @@ type Machine struct {
 func (r *Rig) Machine(t testing.TB, name string) *Machine {
 	t.Helper()
 	m := r.Blank(t, name)
-	m.Up(t, Dev, m.Node.IP+bits)
-	m.IP(t, "route", "add", "default", "via", RouterIP)
+	n := r.network(m.Node.IP)
+	m.Up(t, Dev, n.address(m.Node.IP))
+	m.IP(t, "route", "add", "default", "via", n.Gateway)
 	return m
 }
 
 // Blank is Machine without an address, as before DHCP.
 func (r *Rig) Blank(t testing.TB, name string) *Machine {
 	t.Helper()
-	return r.BlankOn(t, name, Bridge)
-}
-
-// BlankOn is Blank on another bridge of the router's, such as one behind a relay.
-func (r *Rig) BlankOn(t testing.TB, name, bridge string) *Machine {
-	t.Helper()
-	return r.plug(t, r.Site.Node(t, name), bridge)
+	return r.plug(t, r.Site.Node(t, name))
 }
 
 // Stranger is a machine that is in no list, without an address.
 func (r *Rig) Stranger(t testing.TB, mac string) *Machine {
 	t.Helper()
-	return r.plug(t, Node{MAC: mac}, Bridge)
+	return r.plug(t, Node{MAC: mac})
 }
 
-// Neighbour is a machine that is in no list and has an address of the LAN.
+// Neighbour is a machine that is in no list and has an address of a LAN.
 func (r *Rig) Neighbour(t testing.TB, mac, ip string) *Machine {
 	t.Helper()
-	m := r.plug(t, Node{MAC: mac, IP: ip}, Bridge)
-	m.Up(t, Dev, ip+bits)
+	m := r.plug(t, Node{MAC: mac, IP: ip})
+	m.Up(t, Dev, r.network(ip).address(ip))
 	return m
 }
 
 // Outsider is a machine with an address that is in no network of the file.
 func (r *Rig) Outsider(t testing.TB) *Machine {
 	t.Helper()
-	m := r.plug(t, Node{MAC: "52:54:00:99:00:05", IP: "10.99.0.5"}, Bridge)
-	m.Up(t, Dev, m.Node.IP+bits)
-	m.IP(t, "route", "add", HelperIP, "dev", Dev)
+	m := r.plug(t, Node{MAC: "52:54:00:99:00:05", IP: "10.99.0.5"})
+	m.Up(t, Dev, m.Node.IP+"/24")
+	m.IP(t, "route", "add", r.Address, "dev", Dev)
 	return m
 }
 
-func (r *Rig) plug(t testing.TB, n Node, bridge string) *Machine {
+func (r *Rig) plug(t testing.TB, n Node) *Machine {
 	t.Helper()
 	m := &Machine{NS: netns.New(t), Node: n, rig: r}
 	port, dev := netns.Link(t, r.Router, m.NS, "", "")
@@ -72,6 +67,6 @@ func (r *Rig) plug(t testing.TB, n Node, bridge string) *Machine {
 	m.IP(t, "link", "set", Dev, "down")
 	m.IP(t, "link", "set", Dev, "address", n.MAC)
 	m.IP(t, "link", "set", Dev, "up")
-	r.Router.IP(t, "link", "set", port, "master", bridge, "up")
+	r.Router.IP(t, "link", "set", port, "master", r.network(n.IP).bridge, "up")
 	return m
 }

@@ -8,40 +8,45 @@ import (
 
 	"helperd/internal/guard"
 	"helperd/internal/netns"
+	"helperd/plan"
 )
 
-// Facts of the example configuration.
+// Facts of examples/ocp4.yaml.
 const (
 	HelperIP = "192.168.67.2"
 	RouterIP = "192.168.67.1"
 	Zone     = "ocp4.example.com"
-	bits     = "/24"
 	// outside is a network that is in no list of the file. The helper has a
 	// route to it, so that it could answer.
 	outside = "10.99.0.0/24"
 )
 
-// Bridge is the LAN's name in the router's namespace.
+// Bridge is the name of the helper's LAN in the router's namespace.
 const Bridge = "lan0"
 
-// Options of a rig. The zero value is the example as it is.
+// Options of a rig. The zero value is examples/ocp4.yaml as it is.
 type Options struct {
-	// Kernel, Initramfs and Rootfs are files that machines boot. Empty: some MB of made-up content.
-	Kernel, Initramfs, Rootfs string
-	// KernelArgs gives what is added to the cluster's kernel arguments, when the files of the site are there.
-	KernelArgs func(*Site) []string
+	// Example is the file below examples/. Empty: ocp4.yaml.
+	Example string
+	// Kernel, Initramfs, Rootfs and Metal are files that machines boot, for all artifacts. Empty: some MB of made-up content.
+	Kernel, Initramfs, Rootfs, Metal string
+	// KernelArgs gives what is added to a cluster's kernel arguments, when the files of the site are there.
+	KernelArgs func(*Site, Cluster) []string
 	// Edit changes the text of the configuration before it is first written.
 	Edit func(text string) string
+	// Hide are boot loaders that the daemon does not see, as if their packages were not installed.
+	Hide []plan.Loader
 }
 
-// A Rig is one helper on one LAN.
+// A Rig is one helper on its LAN, and the LANs behind the router.
 type Rig struct {
 	Site
 	Helper *netns.NS // where helperd runs
-	Router *netns.NS // holds the bridge, and the upstream name server
+	Router *netns.NS // holds the bridges, the relay, and the upstream name server
 
 	guard  *guard.Group
 	daemon *daemon
+	hide   []string // files that the daemon sees empty
 	taps   int
 }
 
@@ -53,22 +58,33 @@ func New(t testing.TB, opt Options) *Rig {
 	netns.Tools(t, "setpriv")
 	r := &Rig{guard: guard.New(func(name string, v any, stack []byte) { t.Errorf("%s: panic: %v\n%s", name, v, stack) })}
 	t.Cleanup(r.guard.Wait)
+	r.hide = hidden(t, opt.Hide)
 	r.Site = newSite(t, opt)
 	r.Router, r.Helper = netns.New(t), netns.New(t)
-	port, dev := netns.Link(t, r.Router, r.Helper, "", HelperIP+bits)
-	r.Router.Bridge(t, Bridge, RouterIP+bits, port)
-	r.Helper.IP(t, "route", "add", "default", "via", RouterIP)
-	r.Helper.IP(t, "route", "add", outside, "dev", dev)
-	r.upstream(t)
+	home := r.network(r.Address)
+	for _, n := range r.Networks {
+		if n != home {
+			r.Router.Bridge(t, n.bridge, n.address(n.Gateway))
+			continue
+		}
+		port, dev := netns.Link(t, r.Router, r.Helper, "", n.address(r.Address))
+		r.Router.Bridge(t, n.bridge, n.address(n.Gateway), port)
+		r.Helper.IP(t, "route", "add", "default", "via", n.Gateway)
+		r.Helper.IP(t, "route", "add", outside, "dev", dev)
+	}
+	r.upstream(t, home.Gateway)
+	if len(r.Networks) > 1 {
+		r.relay(t, home)
+	}
 	return r
 }
 
-// Tap gives a new tap device on the LAN, in the router's namespace.
-func (r *Rig) Tap(t testing.TB) string {
+// Tap gives a new tap device in the router's namespace, on the LAN that ip belongs to; empty: the helper's.
+func (r *Rig) Tap(t testing.TB, ip string) string {
 	t.Helper()
 	name := "tap" + strconv.Itoa(r.taps)
 	r.taps++
-	r.Router.Tap(t, name, Bridge)
+	r.Router.Tap(t, name, r.network(ip).bridge)
 	return name
 }
 

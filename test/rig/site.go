@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,8 +24,24 @@ type Site struct {
 	Config string // path of helper.yaml
 	State  string // folder for the daemon's state
 	Socket string // path of the admin socket
-	Nodes  []Node // of the configuration
+
+	// What the configuration says.
+	Address  string // the helper's
+	Networks []Network
+	Clusters []Cluster
+	Nodes    []Node // of all clusters
 }
+
+// Cluster of the configuration.
+type Cluster struct {
+	Name     string `yaml:"name"`
+	Domain   string `yaml:"domain"`
+	Ignition string `yaml:"ignition"` // folder
+	Nodes    []Node `yaml:"nodes"`
+}
+
+// Zone of the cluster's names.
+func (c *Cluster) Zone() string { return c.Name + "." + c.Domain }
 
 // Node is a node of the configuration.
 type Node struct {
@@ -32,6 +49,20 @@ type Node struct {
 	Role string `yaml:"role"`
 	MAC  string `yaml:"mac"`
 	IP   string `yaml:"ip"`
+
+	Zone    string // of its cluster
+	Network Network
+}
+
+// FQDN is the node's name in its cluster's zone.
+func (n *Node) FQDN() string { return n.Name + "." + n.Zone }
+
+// IgnitionFile is the path of the file that a role has in the cluster.
+func (c *Cluster) IgnitionFile(role string) string { return filepath.Join(c.Ignition, role+".ign") }
+
+// source of an artifact: a file, in the examples below /srv.
+type source struct {
+	File string `yaml:"file"`
 }
 
 func newSite(t testing.TB, opt Options) Site {
@@ -43,80 +74,107 @@ func newSite(t testing.TB, opt Options) Site {
 		State:  filepath.Join(dir, "state"),
 		Socket: filepath.Join(dir, "run", "helperd.sock"),
 	}
-	for _, sub := range []string{"srv/rhcos", "srv/ignition/ocp4", "srv/export/registry", "state", "run"} {
+	for _, sub := range []string{"srv/export/registry", "state", "run"} {
 		must(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
-	}
-	for _, sub := range []string{"srv/ignition", "srv/ignition/ocp4", "srv/export/registry", "state", "run"} {
 		must(t, os.Chown(filepath.Join(dir, sub), uid, uid))
 	}
-	for i, f := range []struct{ from, name string }{
-		{opt.Kernel, "rhcos-live-kernel-x86_64"},
-		{opt.Initramfs, "rhcos-live-initramfs.x86_64.img"},
-		{opt.Rootfs, "rhcos-live-rootfs.x86_64.img"},
-	} {
-		to := s.Artifact(f.name)
-		if f.from == "" {
-			must(t, os.WriteFile(to, noise(uint64(i), (1<<20)<<i+i), 0o644))
-		} else {
-			must(t, copyFile(to, f.from))
-		}
+	name := opt.Example
+	if name == "" {
+		name = "ocp4.yaml"
 	}
-	writeIgnition(t, &s)
-
-	text := example(t, &s, opt)
+	b, err := os.ReadFile(filepath.Join(root(t), "examples", name))
+	must(t, err)
+	text := string(b)
+	if opt.Edit != nil {
+		text = opt.Edit(text)
+	}
+	text = strings.ReplaceAll(text, "/srv/", s.Dir+"/srv/")
+	s.populate(t, text, opt)
+	if opt.KernelArgs != nil {
+		text = s.withKernelArgs(t, text, opt.KernelArgs)
+	}
 	must(t, os.WriteFile(s.Config, []byte(text), 0o644))
 	return s
 }
 
-// example is examples/ocp4.yaml with its folders below the site's.
-func example(t testing.TB, s *Site, opt Options) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(root(t), "examples", "ocp4.yaml"))
-	must(t, err)
-	text := strings.ReplaceAll(string(b), "/srv/", s.Dir+"/srv/")
-	s.readNodes(t, text)
-	if opt.KernelArgs != nil {
-		const anchor = "    install_disk: /dev/vda\n"
-		if strings.Count(text, anchor) != 1 {
-			t.Fatalf("examples/ocp4.yaml has not one line %q: the rig cannot add kernel arguments", anchor)
-		}
-		args := opt.KernelArgs(s)
-		for i, arg := range args {
-			args[i] = strconv.Quote(arg)
-		}
-		text = strings.Replace(text, anchor, anchor+"    kernel_args: ["+strings.Join(args, ", ")+"]\n", 1)
-	}
-	if opt.Edit != nil {
-		text = opt.Edit(text)
-		s.readNodes(t, text)
-	}
-	return text
-}
-
-// readNodes takes the nodes from the configuration.
-func (s *Site) readNodes(t testing.TB, text string) {
+// populate takes from the configuration what tests ask for, and writes the
+// artifacts and ignition files that it names.
+func (s *Site) populate(t testing.TB, text string, opt Options) {
 	t.Helper()
 	var doc struct {
-		Clusters []struct {
-			Nodes []Node `yaml:"nodes"`
-		} `yaml:"clusters"`
+		Helper struct {
+			Address string `yaml:"address"`
+		} `yaml:"helper"`
+		Networks  []Network `yaml:"networks"`
+		Artifacts []struct {
+			Kernel    source `yaml:"kernel"`
+			Initramfs source `yaml:"initramfs"`
+			Rootfs    source `yaml:"rootfs"`
+			Metal     source `yaml:"metal"`
+		} `yaml:"artifacts"`
+		Clusters []Cluster `yaml:"clusters"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		t.Fatalf("read the adapted example: %v", err)
 	}
-	s.Nodes = nil
-	for _, c := range doc.Clusters {
-		s.Nodes = append(s.Nodes, c.Nodes...)
+	s.Address, s.Networks, s.Clusters = doc.Helper.Address, doc.Networks, doc.Clusters
+	for i := range s.Networks {
+		s.Networks[i].bridge = "lan" + strconv.Itoa(i)
 	}
+	for i := range s.Clusters {
+		c := &s.Clusters[i]
+		for j := range c.Nodes {
+			n := &c.Nodes[j]
+			n.Zone, n.Network = c.Zone(), s.network(n.IP)
+		}
+		s.Nodes = append(s.Nodes, c.Nodes...)
+		writeIgnition(t, c)
+	}
+	for _, a := range doc.Artifacts {
+		for i, f := range []struct{ to, from string }{
+			{a.Kernel.File, opt.Kernel},
+			{a.Initramfs.File, opt.Initramfs},
+			{a.Rootfs.File, opt.Rootfs},
+			{a.Metal.File, opt.Metal},
+		} {
+			switch {
+			case f.to == "":
+			case f.from == "":
+				must(t, os.MkdirAll(filepath.Dir(f.to), 0o755))
+				must(t, os.WriteFile(f.to, noise(uint64(i), (1<<20)<<i+i), 0o644))
+			default:
+				must(t, os.MkdirAll(filepath.Dir(f.to), 0o755))
+				must(t, copyFile(f.to, f.from))
+			}
+		}
+	}
+}
+
+// installDisk is the line of a cluster that kernel arguments are put behind.
+var installDisk = regexp.MustCompile(`(?m)^    install_disk: .*\n`)
+
+// withKernelArgs adds what give says to every cluster of the text.
+func (s *Site) withKernelArgs(t testing.TB, text string, give func(*Site, Cluster) []string) string {
+	t.Helper()
+	if n := len(installDisk.FindAllString(text, -1)); n != len(s.Clusters) {
+		t.Fatalf("the example has %d clusters and %d lines of them with install_disk: the rig cannot add kernel arguments", len(s.Clusters), n)
+	}
+	next := 0
+	return installDisk.ReplaceAllStringFunc(text, func(line string) string {
+		var quoted []string
+		for _, arg := range give(s, s.Clusters[next]) {
+			quoted = append(quoted, strconv.Quote(arg))
+		}
+		next++
+		return line + "    kernel_args: [" + strings.Join(quoted, ", ") + "]\n"
+	})
 }
 
 // Artifact is the path of a file of the live installer, such as rhcos-live-rootfs.x86_64.img.
 func (s *Site) Artifact(name string) string { return filepath.Join(s.Dir, "srv/rhcos", name) }
 
-// Ignition is the path of a role's ignition file.
-func (s *Site) Ignition(role string) string {
-	return filepath.Join(s.Dir, "srv/ignition/ocp4", role+".ign")
-}
+// Ignition is the path of a role's ignition file in the first cluster.
+func (s *Site) Ignition(role string) string { return s.Clusters[0].IgnitionFile(role) }
 
 // Node finds a node of the configuration by its short name.
 func (s *Site) Node(t testing.TB, name string) Node {
@@ -175,10 +233,10 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// URL of a path on the helper's web server.
+// URL of a path on the web server of examples/ocp4.yaml.
 func URL(path string) string { return "http://" + HelperIP + ":8080" + path }
 
 // BootScript is the URL of a node's iPXE script.
 func (s *Site) BootScript(n Node) string {
-	return URL("/boot/" + strings.ReplaceAll(n.MAC, ":", "-") + ".ipxe")
+	return "http://" + s.Address + ":8080/boot/" + strings.ReplaceAll(n.MAC, ":", "-") + ".ipxe"
 }

@@ -14,16 +14,17 @@ const (
 	UpstreamIP   = "203.0.113.7"
 )
 
-func (r *Rig) upstream(t testing.TB) {
+// upstream answers at the address.
+func (r *Rig) upstream(t testing.TB, ip string) {
 	t.Helper()
 	var pc net.PacketConn
 	var l net.Listener
 	r.Router.Do(t, func() {
 		var err error
-		if pc, err = net.ListenPacket("udp4", RouterIP+":53"); err != nil {
+		if pc, err = net.ListenPacket("udp4", ip+":53"); err != nil {
 			t.Fatal(err)
 		}
-		if l, err = net.Listen("tcp4", RouterIP+":53"); err != nil {
+		if l, err = net.Listen("tcp4", ip+":53"); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,30 +12,44 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
-// install does what dracut and coreos-installer do: rootfs, ignition, disk.
+// install does what dracut and coreos-installer do: image, ignition, disk.
 func (n *node) install() {
-	for _, name := range []string{"coreos.live.rootfs_url", "coreos.inst.install_dev", "coreos.inst.ignition_url", "rd.neednet"} {
-		if n.args[name] == "" {
+	image, disk := n.args["coreos.live.rootfs_url"], n.args["coreos.inst.install_dev"]
+	if n.args["coreos.inst"] == "yes" { // the installer of 4.5, which puts /dev/ before the name itself
+		image, disk = n.args["coreos.inst.image_url"], "/dev/"+disk
+	}
+	for name, value := range map[string]string{
+		"coreos.live.rootfs_url, or coreos.inst=yes with coreos.inst.image_url": image,
+		"coreos.inst.install_dev":  n.args["coreos.inst.install_dev"],
+		"coreos.inst.ignition_url": n.args["coreos.inst.ignition_url"],
+		"rd.neednet":               n.args["rd.neednet"],
+	} {
+		if value == "" {
 			n.check("arguments", "", fmt.Errorf("no %s in the kernel arguments", name))
 			return
 		}
 	}
 	n.check("arguments", "", nil)
 
-	const rootfs = "/run/rootfs"
-	size, err := head(n.args["coreos.live.rootfs_url"])
-	n.check("rootfs-head", fmt.Sprint(size, " bytes"), err)
-	err = n.fetch(n.args["coreos.live.rootfs_url"], rootfs)
+	const file = "/run/image"
+	size, err := head(image)
+	n.check("image-head", fmt.Sprint(size, " bytes"), err)
+	err = n.fetch(image, file)
 	if err == nil {
-		err = sizeIs(rootfs, size)
+		err = sizeIs(file, size)
 	}
-	n.check("rootfs", "", err)
+	n.check("image", path.Base(image), err)
 	n.check("ignition", "", n.fetch(n.args["coreos.inst.ignition_url"], "/run/config.ign"))
-	n.check("disk", n.args["coreos.inst.install_dev"], writeDisk(n.args["coreos.inst.install_dev"], rootfs))
+	device, err := resolve(disk)
+	if err == nil {
+		err = writeDisk(device, file)
+	}
+	n.check("disk", disk+" is "+device, err)
 }
 
 var client = &http.Client{Timeout: 60 * time.Second}
@@ -109,18 +125,40 @@ func sizeIs(file string, size int64) error {
 	return err
 }
 
-// writeDisk writes the rootfs to the disk. The rootfs of the test begins with
-// a boot sector, so the next boot from the disk can be seen.
+// resolve gives the device behind /dev/disk/by-id/virtio-SERIAL, as udev does.
+func resolve(disk string) (string, error) {
+	serial, ok := strings.CutPrefix(disk, "/dev/disk/by-id/virtio-")
+	if !ok {
+		return disk, nil
+	}
+	files, err := filepath.Glob("/sys/block/*/serial")
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) == serial {
+			return "/dev/" + filepath.Base(filepath.Dir(f)), nil
+		}
+	}
+	return "", errors.Join(err, fmt.Errorf("no disk has the serial number %q", serial))
+}
+
+// writeDisk writes the image to the disk, unpacked if it is packed by gzip.
+// The image of the test is that of a disk which says that it boots.
 func writeDisk(device, file string) error {
 	from, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
+	image := bufio.NewReader(from)
+	var content io.Reader = image
+	if magic, err := image.Peek(2); err == nil && string(magic) == "\x1f\x8b" {
+		if content, err = gzip.NewReader(image); err != nil {
+			return err
+		}
+	}
 	to, err := os.OpenFile(device, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(to, from)
+	_, err = io.Copy(to, content)
 	return errors.Join(err, to.Sync(), to.Close())
 }

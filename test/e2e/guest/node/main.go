@@ -1,14 +1,16 @@
 // Command node is what the machines of the end-to-end test run in place of the
-// RHCOS live installer. It reads the same kernel arguments, fetches rootfs and
-// ignition as the installer does, writes the rootfs to the disk, and asks the
-// helper's DNS and balancer what a node asks. It prints one line a check:
+// RHCOS live installer (4.6 and later) or the installer of 4.5. It reads the
+// same kernel arguments, fetches image and ignition as the installer does,
+// writes the image to the disk, and asks the helper's DNS and balancer what a
+// node asks. It prints one line a check:
 //
 //	E2E check NAME ok DETAIL
 //	E2E check NAME FAIL DETAIL
 //	E2E result ok
 //
 // Kernel arguments of its own: e2e.sha256.FILE=SUM for every file that it
-// fetches.
+// fetches, and e2e.controlplane=NAME,NAME for the machines that may answer at
+// the balancer.
 package main
 
 import (

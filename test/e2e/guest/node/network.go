@@ -61,8 +61,9 @@ func (n *node) balancer() {
 	n.ask("lb-22623", "https://api-int."+n.zone()+":22623/config/worker")
 }
 
-// ask fetches from the cluster's stand-ins, which answer with their name.
-// Servers may still be coming up: the installed system tries for long, too.
+// ask fetches from the cluster's stand-ins, which answer with their name: one
+// of another cluster is the balancer's mistake. Servers may still be coming
+// up: the installed system tries for long, too.
 func (n *node) ask(check, url string) {
 	insecure := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -74,6 +75,10 @@ func (n *node) ask(check, url string) {
 		if body, err = text(insecure, url); err == nil {
 			break
 		}
+	}
+	name, _, _ := strings.Cut(body, " ")
+	if members := n.args["e2e.controlplane"]; err == nil && (name == "" || !slices.Contains(strings.Split(members, ","), name)) {
+		err = fmt.Errorf("%s was answered by %q, want one of %s", url, body, members)
 	}
 	n.check(check, body, err)
 }

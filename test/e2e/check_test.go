@@ -1,0 +1,101 @@
+package e2e_test
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"helperd/test/rig"
+	"helperd/timeline"
+)
+
+// guestArgs are the kernel arguments that tell the guests of a cluster what to expect.
+func guestArgs(t *testing.T, cluster rig.Cluster, images map[string]string, controlPlane []string) []string {
+	t.Helper()
+	args := []string{"e2e.controlplane=" + strings.Join(controlPlane, ",")}
+	for name, file := range images {
+		args = append(args, "e2e.sha256."+name+"="+rig.SHA256(t, file))
+	}
+	slices.Sort(args)
+	for _, role := range []string{"bootstrap", "master", "worker"} {
+		args = append(args, "e2e.sha256."+role+".ign="+rig.SHA256(t, cluster.IgnitionFile(role)))
+	}
+	return args
+}
+
+// checkMachine compares the machine that booted with the one that was meant.
+func checkMachine(t *testing.T, facts map[string]string, fw firmware) {
+	t.Helper()
+	want := map[string]string{"arch": fw.arch(), "firmware": "bios", "secureboot": "off"}
+	if fw.uefi() {
+		want["firmware"] = "uefi"
+	}
+	if fw == uefiSecure {
+		want["secureboot"] = "on"
+	}
+	for name := range want {
+		if facts[name] != want[name] {
+			t.Errorf("the machine has %s=%q, want %q", name, facts[name], want[name])
+		}
+	}
+}
+
+// checkLease compares what the running machine was given with the file.
+func checkLease(t *testing.T, r *rig.Rig, lease map[string]string, node rig.Node) {
+	t.Helper()
+	bits := netip.MustParsePrefix(node.Network.CIDR).Bits()
+	for name, want := range map[string]string{
+		"ip": node.IP, "mask": strconv.Itoa(bits), "hostname": node.FQDN(), "dns": r.Address,
+		"router": node.Network.Gateway, "domain": node.Zone, "serverid": r.Address,
+	} {
+		if lease[name] != want {
+			t.Errorf("DHCP gave %s=%q, want %q", name, lease[name], want)
+		}
+	}
+	if !slices.Contains(strings.Fields(lease["search"]), node.Zone) {
+		t.Errorf("DHCP gave search=%q, want %s in it", lease["search"], node.Zone)
+	}
+}
+
+// checkEvents looks for the steps of the boot in the daemon's timeline: the
+// loader that DHCP names and TFTP or the web server gives, the script, the
+// files, and the ignition file.
+func checkEvents(t *testing.T, r *rig.Rig, c bootCase, node rig.Node) {
+	t.Helper()
+	complete := func(kind timeline.Kind, suffix string) func(*timeline.Event) bool {
+		return func(e *timeline.Event) bool {
+			return e.Kind == kind && strings.HasSuffix(e.File, suffix) && e.Total > 0 && e.Bytes == e.Total
+		}
+	}
+	awaitNode(t, r, node, "dhcp.ack with "+c.loader, func(e *timeline.Event) bool {
+		return e.Kind == timeline.DHCPAck && e.Addr == netip.MustParseAddr(node.IP) && strings.HasSuffix(e.Detail, c.loader)
+	})
+	switch {
+	case c.firmware == uefiHTTP:
+		awaitNode(t, r, node, "http.get "+c.loader, complete(timeline.HTTPGet, c.loader))
+	case c.loader != "":
+		awaitNode(t, r, node, "tftp.get "+c.loader, complete(timeline.TFTPGet, c.loader))
+	}
+	awaitNode(t, r, node, "boot.script install", func(e *timeline.Event) bool {
+		return e.Kind == timeline.BootScript && e.Detail == timeline.ScriptInstall
+	})
+	kind := timeline.HTTPGet
+	if c.tftp {
+		kind = timeline.TFTPGet
+	}
+	for _, file := range []string{"/kernel", "/initramfs"} {
+		awaitNode(t, r, node, string(kind)+" "+file, complete(kind, file))
+	}
+	awaitNode(t, r, node, "http.get of the image", complete(timeline.HTTPGet, "/"+c.image()))
+	awaitNode(t, r, node, "ignition.served", func(e *timeline.Event) bool { return e.Kind == timeline.IgnitionServed })
+}
+
+func awaitNode(t *testing.T, r *rig.Rig, node rig.Node, what string, match func(*timeline.Event) bool) {
+	t.Helper()
+	r.AwaitEvent(t, what+" of "+node.Name, 5*time.Second, func(e *timeline.Event) bool {
+		return e.Node == node.FQDN() && match(e)
+	})
+}

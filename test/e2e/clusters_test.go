@@ -1,0 +1,82 @@
+package e2e_test
+
+import (
+	"compress/gzip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"helperd/test/rig"
+	"helperd/timeline"
+)
+
+// TestTwoClusters boots a node of each cluster of examples/two-clusters.yaml:
+// one beside the helper, and one of the 4.5 installer behind a relay. Both
+// clusters share the balancer's address and are told apart by name.
+func TestTwoClusters(t *testing.T) {
+	if !whole() {
+		return
+	}
+	g := guestFiles(t, "x86_64")
+	metal := filepath.Join(t.TempDir(), "metal.raw.gz")
+	pack(t, metal, g.rootfs)
+	members := map[string][]string{"edge": {"bootstrap", "m1", "m2"}, "sno": {"n-bootstrap"}}
+	r := rig.New(t, rig.Options{
+		Example: "two-clusters.yaml", Edit: adapted,
+		Kernel: g.kernel, Initramfs: g.initramfs, Rootfs: g.rootfs, Metal: metal,
+		KernelArgs: func(_ *rig.Site, cluster rig.Cluster) []string {
+			images := map[string]string{"rootfs": g.rootfs, "metal": metal}
+			return append(guestArgs(t, cluster, images, members[cluster.Name]), "console=ttyS0,115200")
+		},
+	})
+	r.Start(t)
+	for _, names := range members {
+		for _, name := range names {
+			r.Machine(t, name).Serve(t)
+		}
+	}
+	for _, tt := range []struct {
+		bootCase
+		disk string
+	}{
+		{bootCase{name: "edge", node: "m0", firmware: biosIPXE}, virtioDisk},
+		{bootCase{name: "sno", node: "n0", firmware: uefiPXE, loader: "snponly.efi", metal: true}, nvmeDisk},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			node := r.Node(t, tt.node)
+			m := newVM(t, r, node.MAC, node.IP, tt.firmware, tt.disk)
+			installs(t, m, tt.bootCase, node)
+			m.powerOn(t, bootMark, patience).bootedDisk(t)
+			awaitNode(t, r, node, "boot.script disk", func(e *timeline.Event) bool {
+				return e.Kind == timeline.BootScript && e.Detail == timeline.ScriptDisk
+			})
+		})
+	}
+}
+
+// mirrored is an artifact's part that the example downloads.
+var mirrored = regexp.MustCompile(`\{url: "http://mirror\.example\.com/([^"]*)", +sha256: "[0-9]*"\}`)
+
+// adapted takes the downloads from this machine, and gives the single node a
+// bootstrap, whose API it asks while it is installed.
+func adapted(text string) string {
+	text = mirrored.ReplaceAllString(text, "{file: /srv/rhcos/$1}")
+	const n0 = "      - {name: n0,"
+	return strings.Replace(text, n0, `      - {name: n-bootstrap, role: bootstrap, mac: "52:54:00:22:00:10", ip: 10.30.8.10}`+"\n"+n0, 1)
+}
+
+func pack(t *testing.T, to, from string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	must(t, err)
+	f, err := os.Create(to)
+	must(t, err)
+	w, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
+	must(t, err)
+	_, err = w.Write(b)
+	must(t, err)
+	must(t, w.Close())
+	must(t, f.Close())
+}
