@@ -42,6 +42,10 @@ func IPXE(n *plan.Node, o Options) []byte { return render("ipxe", n, o) }
 // a device, so GRUB loads from where it was loaded itself. Kernel and initramfs
 // are tried again one by one: a kernel that is loaded anew after its initramfs
 // failed does not start (seen with Debian's signed GRUB 2.06).
+//
+// The disk becomes GRUB's root before its loader is started: GRUB 2.06 tells a
+// loader that it comes from the root device, whatever device its name has, and a
+// shim that believes to come from the network finds no GRUB beside it.
 func GRUB(n *plan.Node, o Options) []byte { return render("grub", n, o) }
 
 // PXELINUX is the PXELINUX configuration of n, which must have a Boot.
