@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e reload kill fuzz bench bench-http bench-tftp clean
+.PHONY: help build demo test check race e2e-boot reload kill fuzz bench bench-http bench-tftp clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,8 @@ check: $(TOOLS)/gofumpt $(TOOLS)/staticcheck ## gofumpt, vet, staticcheck and th
 race: ## run the unit tests with the race detector
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
 
-e2e: packages-test build ## boot virtual machines by BIOS and UEFI through the daemon (root)
-	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 30m -v ./test/e2e
+e2e-boot: packages-matrix build ## boot virtual machines by every firmware through the daemon, about 10 minutes; BOOT=uefi-http: one of them (root)
+	HELPERD_NO_SKIP=1 HELPERD_MATRIX=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 90m -v $(if $(BOOT),-run 'Test.*/^$(BOOT)$$') ./test/e2e
 
 reload: packages-test build ## reload 100 times under load of all services: nothing may be lost (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_RELOADS=100 $(GO) test -count=1 -timeout 20m -v ./test/reload
@@ -54,7 +54,7 @@ bench-http: packages-test build ## compare HTTP with nginx and apache2 in 3 minu
 bench-tftp: packages-test build ## compare TFTP with in.tftpd and dnsmasq in 2 to 3 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 30m -v -run Compare ./test/bench/tftp
 
-packages-demo packages-test:
+packages-demo packages-test packages-matrix:
 	@test/packages.sh $(@:packages-%=%)
 
 $(TOOLS)/gofumpt:

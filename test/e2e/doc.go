@@ -3,11 +3,22 @@
 // node of OpenShift does, and a second time to see that an installed node
 // boots its disk.
 //
-// What boots is a Debian kernel with a small initramfs from guest/, in place of
-// the RHCOS live installer, whose kernel arguments it reads. The machines are
-// emulated (no KVM); set E2E_ACCEL=kvm where that works.
+// TestMatrix has a row for every firmware and network boot code: BIOS by iPXE
+// in ROM, undionly and PXELINUX, UEFI by PXE with iPXE and with GRUB, by HTTP
+// Boot, with Secure Boot, and arm64. TestTwoClusters boots
+// examples/two-clusters.yaml, one node of it behind a relay. TestStranger boots
+// a machine of no list. `make test` runs a short form, `make e2e-boot` all;
+// `go test -run TestMatrix/uefi-http` runs one row.
 //
-// It needs root, qemu, and what test/packages.sh brings. The kernel is looked
-// for in E2E_KERNEL, a folder with vmlinuz and the virtio modules as
-// NAME.ko, and in .cache/e2e/kernel, which test/packages.sh fills.
+// What boots is a Debian kernel with a small initramfs from guest/, in place of
+// the RHCOS installers, whose kernel arguments it reads. The machines are
+// emulated (no KVM), one at a time; set E2E_ACCEL=kvm where that works.
+//
+// Left out: UEFI HTTP Boot by GRUB, which finds no prefix there (upstream and
+// Debian 2.06), and pxelinux.0, which cannot load by HTTP: lpxelinux.0 is
+// PXELINUX, too.
+//
+// It needs root, qemu, and what `test/packages.sh matrix` brings. The kernel is
+// looked for in E2E_KERNEL, a folder with vmlinuz and the virtio modules as
+// NAME.ko, and in .cache/e2e, which test/packages.sh fills.
 package e2e

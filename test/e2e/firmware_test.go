@@ -89,5 +89,7 @@ func (m *vm) machine(t *testing.T) []string {
 	case uefiHTTP: // PXE would come first
 		args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
 	}
+	// Nobody answers DHCPv6: a minute of waiting between the card's other ways to boot and the disk.
+	args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 	return append(args, "-machine", "q35", "-cpu", "qemu64")
 }

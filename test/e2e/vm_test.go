@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long one boot may take, power-on to power-off.
-const patience = 300 * time.Second
+const patience = 600 * time.Second
 
 // Disks as qemu's devices.
 const (
