@@ -144,14 +144,15 @@ func (x *exchange) openLoader(l plan.Loader) (*os.File, fs.FileInfo, error) {
 	return f, st, nil
 }
 
-// missingLoaders names the loaders that p offers for UEFI HTTP Boot and that are gone.
+// missingLoaders names the loaders of this machine that p offers for UEFI HTTP
+// Boot and that are gone. An artifact's own are no package's.
 func missingLoaders(p *plan.Plan) []string {
 	var want []plan.Loader
 	for i := range p.DHCP.Reservations {
 		if b := p.DHCP.Reservations[i].Boot; b != nil {
 			for _, url := range b.HTTP {
-				if !strings.Contains(url, "/artifacts/") { // a vendor's is no package
-					want = append(want, plan.Loader(path.Base(url)))
+				if folder, name := path.Split(url); strings.HasSuffix(folder, bootFolder) {
+					want = append(want, plan.Loader(name))
 				}
 			}
 		}

@@ -271,6 +271,25 @@ func TestLoaders(t *testing.T) {
 	}
 }
 
+// A loader that an artifact brings is not this machine's to have.
+func TestVendorLoaders(t *testing.T) {
+	missing := boot.Missing(boot.FindLoaders())
+	if len(missing) == 0 {
+		t.Log("this machine has all loaders: none can be taken for missing")
+	}
+	for _, m := range missing {
+		g := newRig(t, func(g *rig) {
+			g.plan.DHCP.Reservations = []plan.Reservation{{
+				Node: g.worker.FQDN,
+				Boot: &plan.BootFiles{HTTP: map[uint16]string{plan.ArchHTTPArm64: "http://127.0.0.2:8080/artifacts/rhcos/loader/" + string(m.Loader)}},
+			}}
+		})
+		if p := g.Status().Problem; strings.Contains(p, m.String()) {
+			t.Errorf("status says %q of an artifact's own loader", p)
+		}
+	}
+}
+
 // The user's own files come before what is for any machine.
 func TestOwnBeforeGeneral(t *testing.T) {
 	g := newRig(t, nil)

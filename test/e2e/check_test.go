@@ -15,7 +15,7 @@ import (
 // guestArgs are the kernel arguments that tell the guests of a cluster what to expect.
 func guestArgs(t *testing.T, cluster rig.Cluster, images map[string]string, controlPlane []string) []string {
 	t.Helper()
-	args := []string{"e2e.controlplane=" + strings.Join(controlPlane, ",")}
+	args := []string{"e2e.controlplane=" + strings.Join(controlPlane, ","), "e2e.balancer=" + cluster.Address}
 	for name, file := range images {
 		args = append(args, "e2e.sha256."+name+"="+rig.SHA256(t, file))
 	}
@@ -50,6 +50,7 @@ func checkLease(t *testing.T, r *rig.Rig, lease map[string]string, node rig.Node
 	for name, want := range map[string]string{
 		"ip": node.IP, "mask": strconv.Itoa(bits), "hostname": node.FQDN(), "dns": r.Address,
 		"router": node.Network.Gateway, "domain": node.Zone, "serverid": r.Address,
+		"ntpsrv": strings.Join(node.Network.NTP, " "),
 	} {
 		if lease[name] != want {
 			t.Errorf("DHCP gave %s=%q, want %q", name, lease[name], want)

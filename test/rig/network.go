@@ -15,8 +15,9 @@ import (
 
 // Network is a LAN of the configuration.
 type Network struct {
-	CIDR    string `yaml:"cidr"`
-	Gateway string `yaml:"gateway"` // the router's address in it
+	CIDR    string   `yaml:"cidr"`
+	Gateway string   `yaml:"gateway"` // the router's address in it
+	NTP     []string `yaml:"ntp"`
 
 	bridge string
 }
@@ -33,24 +34,24 @@ func (n Network) address(ip string) string {
 }
 
 // network is the one that holds ip; the helper's for addresses that are in none.
-func (s *Site) network(ip string) Network {
+func (s *Site) network(ip string) *Network {
 	for _, want := range []string{ip, s.Address} {
 		if i := slices.IndexFunc(s.Networks, func(n Network) bool { return n.holds(want) }); i >= 0 {
-			return s.Networks[i]
+			return &s.Networks[i]
 		}
 	}
-	return Network{}
+	return &Network{} // a file that the daemon refuses
 }
 
 // relay makes the router carry packets between its LANs and broadcasts of
 // DHCP clients to the helper, by ISC's relay.
-func (r *Rig) relay(t testing.TB, home Network) {
+func (r *Rig) relay(t testing.TB, home *Network) {
 	t.Helper()
 	netns.Tools(t, "dhcrelay")
 	r.Router.Do(t, func() { must(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)) })
 	args := []string{"-4", "-d", "--no-pid", "-iu", home.bridge}
-	for _, n := range r.Networks {
-		if n != home {
+	for i := range r.Networks {
+		if n := &r.Networks[i]; n != home {
 			args = append(args, "-id", n.bridge)
 		}
 	}

@@ -62,13 +62,19 @@ func New(t testing.TB, opt Options) *Rig {
 	r.Site = newSite(t, opt)
 	r.Router, r.Helper = netns.New(t), netns.New(t)
 	home := r.network(r.Address)
-	for _, n := range r.Networks {
+	for i := range r.Networks {
+		n := &r.Networks[i]
 		if n != home {
 			r.Router.Bridge(t, n.bridge, n.address(n.Gateway))
 			continue
 		}
 		port, dev := netns.Link(t, r.Router, r.Helper, "", n.address(r.Address))
 		r.Router.Bridge(t, n.bridge, n.address(n.Gateway), port)
+		for _, c := range r.Clusters {
+			if c.Address != r.Address {
+				r.Helper.Up(t, dev, n.address(c.Address))
+			}
+		}
 		r.Helper.IP(t, "route", "add", "default", "via", n.Gateway)
 		r.Helper.IP(t, "route", "add", outside, "dev", dev)
 	}

@@ -36,6 +36,7 @@ type Site struct {
 type Cluster struct {
 	Name     string `yaml:"name"`
 	Domain   string `yaml:"domain"`
+	Address  string `yaml:"address"`  // of its balancer; the helper's if the file has none
 	Ignition string `yaml:"ignition"` // folder
 	Nodes    []Node `yaml:"nodes"`
 }
@@ -51,7 +52,7 @@ type Node struct {
 	IP   string `yaml:"ip"`
 
 	Zone    string // of its cluster
-	Network Network
+	Network *Network
 }
 
 // FQDN is the node's name in its cluster's zone.
@@ -123,6 +124,9 @@ func (s *Site) populate(t testing.TB, text string, opt Options) {
 	}
 	for i := range s.Clusters {
 		c := &s.Clusters[i]
+		if c.Address == "" {
+			c.Address = s.Address
+		}
 		for j := range c.Nodes {
 			n := &c.Nodes[j]
 			n.Zone, n.Network = c.Zone(), s.network(n.IP)

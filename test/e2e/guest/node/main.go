@@ -9,8 +9,8 @@
 //	E2E result ok
 //
 // Kernel arguments of its own: e2e.sha256.FILE=SUM for every file that it
-// fetches, and e2e.controlplane=NAME,NAME for the machines that may answer at
-// the balancer.
+// fetches, e2e.balancer=ADDRESS of the cluster, and e2e.controlplane=NAME,NAME
+// for the machines that may answer there.
 package main
 
 import (

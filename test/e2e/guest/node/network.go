@@ -15,12 +15,12 @@ import (
 
 // names asks the name server that DHCP gave what a node asks.
 func (n *node) names() {
-	zone, helper := n.zone(), n.lease["dns"]
+	zone, balancer := n.zone(), n.args["e2e.balancer"]
 	forward := []struct{ check, name, want string }{
 		{"dns-self", n.lease["hostname"], n.lease["ip"]},
-		{"dns-api", "api." + zone, helper},
-		{"dns-api-int", "api-int." + zone, helper},
-		{"dns-apps", fmt.Sprintf("r%d.apps.%s", time.Now().UnixNano(), zone), helper},
+		{"dns-api", "api." + zone, balancer},
+		{"dns-api-int", "api-int." + zone, balancer},
+		{"dns-apps", fmt.Sprintf("r%d.apps.%s", time.Now().UnixNano(), zone), balancer},
 	}
 	for _, f := range forward {
 		n.check(f.check, f.name, lookup(f.name, f.want))
