@@ -32,7 +32,7 @@ race: ## run the unit tests with the race detector
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/)
 
 e2e-boot: packages-matrix build ## boot virtual machines by every firmware through the daemon, about 10 minutes; BOOT=uefi-http: one of them (root)
-	HELPERD_NO_SKIP=1 HELPERD_MATRIX=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 90m -v $(if $(BOOT),-run 'Test.*/^$(BOOT)$$') ./test/e2e
+	HELPERD_NO_SKIP=1 HELPERD_MATRIX=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 90m -v $(if $(BOOT),-run 'TestMatrix/^$(BOOT)$$') ./test/e2e
 
 reload: packages-test build ## reload 100 times under load of all services: nothing may be lost (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_RELOADS=100 $(GO) test -count=1 -timeout 20m -v ./test/reload

@@ -12,12 +12,9 @@ import (
 	"helperd/timeline"
 )
 
-// TestTwoClusters boots a node of each cluster of examples/two-clusters.yaml:
+// testTwoClusters boots a node of each cluster of examples/two-clusters.yaml:
 // one beside the helper, and one of the 4.5 installer behind a relay.
-func TestTwoClusters(t *testing.T) {
-	if !whole() {
-		return
-	}
+func testTwoClusters(t *testing.T) {
 	g := guestFiles(t, "x86_64")
 	metal := filepath.Join(t.TempDir(), "metal.raw.gz")
 	pack(t, metal, g.rootfs)

@@ -59,6 +59,9 @@ func TestMatrix(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) { testBoot(t, c) })
 		}
 	}
+	if whole() {
+		t.Run("two-clusters", testTwoClusters)
+	}
 }
 
 // testBoot walks one machine of examples/ocp4.yaml through its installation and beyond.

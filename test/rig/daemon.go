@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"helperd/api"
+	"helperd/boot"
+	"helperd/plan"
 	"helperd/timeline"
 )
 
@@ -87,6 +89,19 @@ func Binary(t testing.TB, dir string) string {
 // rest. `ip netns exec` gives its command a mount namespace of its own, so
 // nobody else sees it.
 const blindfold = `empty=$1; shift; while [ "$1" != -- ]; do mount --bind "$empty" "$1" || exit; shift; done; shift; exec "$@"`
+
+// hidden are the files of the loaders on this machine.
+func hidden(t testing.TB, loaders []plan.Loader) []string {
+	t.Helper()
+	found := boot.FindLoaders()
+	var out []string
+	for _, l := range loaders {
+		if found[l] != "" {
+			out = append(out, found[l])
+		}
+	}
+	return out
+}
 
 func (r *Rig) emptyFile(t testing.TB) string {
 	t.Helper()

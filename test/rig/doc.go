@@ -19,8 +19,8 @@
 //	r.Start(t)
 //	r.Machine(t, "worker-0").Run(t, "curl", ...)
 //
-// To the world beyond the router forwards nothing: it answers DNS for
-// example.org, as the upstream of the file's forwarder, and holds the bridges.
+// There is no world behind the router: it answers DNS for example.org itself,
+// as the upstream of the file's forwarder.
 //
 // Environment: HELPERD_BIN is the path of the binary to test, absolute;
 // without it one is built.

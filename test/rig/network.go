@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"helperd/boot"
 	"helperd/internal/netns"
-	"helperd/plan"
 )
 
 // Network is a LAN of the configuration.
@@ -80,17 +78,4 @@ func (r *Rig) relay(t testing.TB, home *Network) {
 		t.Fatalf("dhcrelay does not start:\n%s", said.String())
 	case <-time.After(200 * time.Millisecond):
 	}
-}
-
-// hidden are the files of the loaders on this machine.
-func hidden(t testing.TB, loaders []plan.Loader) []string {
-	t.Helper()
-	found := boot.FindLoaders()
-	var out []string
-	for _, l := range loaders {
-		if found[l] != "" {
-			out = append(out, found[l])
-		}
-	}
-	return out
 }
