@@ -15,8 +15,7 @@
 // emulated (no KVM), one at a time; set E2E_ACCEL=kvm where that works.
 //
 // Left out: UEFI HTTP Boot by GRUB, which finds no prefix there (upstream and
-// Debian 2.06), and pxelinux.0, which cannot load by HTTP: lpxelinux.0 is
-// PXELINUX, too.
+// Debian 2.06).
 //
 // It needs root, qemu, and what `test/packages.sh matrix` brings. The kernel is
 // looked for in E2E_KERNEL, a folder with vmlinuz and the virtio modules as
