@@ -63,7 +63,7 @@ func checkLease(t *testing.T, r *rig.Rig, lease map[string]string, node rig.Node
 
 // checkEvents looks for the steps of the boot in the daemon's timeline: the
 // loader that DHCP names and TFTP or the web server gives, the script, the
-// files, and the ignition file.
+// files, the ignition file, and the first questions to DNS and balancer.
 func checkEvents(t *testing.T, r *rig.Rig, c bootCase, node rig.Node) {
 	t.Helper()
 	complete := func(kind timeline.Kind, suffix string) func(*timeline.Event) bool {
@@ -91,7 +91,9 @@ func checkEvents(t *testing.T, r *rig.Rig, c bootCase, node rig.Node) {
 		awaitNode(t, r, node, string(kind)+" "+file, complete(kind, file))
 	}
 	awaitNode(t, r, node, "http.get of the image", complete(timeline.HTTPGet, "/"+c.image()))
-	awaitNode(t, r, node, "ignition.served", func(e *timeline.Event) bool { return e.Kind == timeline.IgnitionServed })
+	for _, kind := range []timeline.Kind{timeline.IgnitionServed, timeline.DNSFirst, timeline.LBFirst} {
+		awaitNode(t, r, node, string(kind), func(e *timeline.Event) bool { return e.Kind == kind })
+	}
 }
 
 func awaitNode(t *testing.T, r *rig.Rig, node rig.Node, what string, match func(*timeline.Event) bool) {

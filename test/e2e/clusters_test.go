@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"compress/gzip"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,20 +14,35 @@ import (
 )
 
 // testTwoClusters boots a node of each cluster of examples/two-clusters.yaml:
-// one beside the helper, and one of the 4.5 installer behind a relay.
+// one beside the helper, whose files the helper downloads first, and one of the
+// 4.5 installer behind a relay.
 func testTwoClusters(t *testing.T) {
 	g := guestFiles(t, "x86_64")
 	metal := filepath.Join(t.TempDir(), "metal.raw.gz")
 	pack(t, metal, g.rootfs)
+	mirror := map[string]string{
+		"rhcos-live-kernel-x86_64":        g.kernel,
+		"rhcos-live-initramfs.x86_64.img": g.initramfs,
+		"rhcos-live-rootfs.x86_64.img":    g.rootfs,
+	}
 	members := map[string][]string{"edge": {"bootstrap", "m1", "m2"}, "sno": {"n-bootstrap"}}
 	r := rig.New(t, rig.Options{
-		Example: "two-clusters.yaml", Edit: adapted,
+		Example: "two-clusters.yaml", Edit: adapted(t, mirror),
 		Kernel: g.kernel, Initramfs: g.initramfs, Rootfs: g.rootfs, Metal: metal,
 		KernelArgs: func(_ *rig.Site, cluster rig.Cluster) []string {
 			images := map[string]string{"rootfs": g.rootfs, "metal": metal}
 			return append(guestArgs(t, cluster, images, members[cluster.Name]), "console=ttyS0,115200")
 		},
 	})
+	web := r.Web(t)
+	if web.URL != mirrorURL {
+		t.Fatalf("the rig's web server is %s, and the file says %s", web.URL, mirrorURL)
+	}
+	for name, file := range mirror {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		web.Put("/"+name, b)
+	}
 	r.Start(t)
 	for _, names := range members {
 		for _, name := range names {
@@ -52,17 +68,26 @@ func testTwoClusters(t *testing.T) {
 	}
 }
 
+// mirrorURL is where the rig's web server is in the example.
+const mirrorURL = "http://10.20.0.1:8000"
+
 // mirrored is an artifact's part that the example downloads.
 var mirrored = regexp.MustCompile(`\{url: "http://mirror\.example\.com/([^"]*)", +sha256: "[0-9]*"\}`)
 
-// adapted takes the downloads from this machine, gives the single-node cluster
-// a balancer of its own (the balancer does not tell clusters apart by name
-// yet), and a bootstrap, whose API the node asks while it is installed.
-func adapted(text string) string {
-	text = mirrored.ReplaceAllString(text, "{file: /srv/rhcos/$1}")
-	text = strings.Replace(text, "  - name: sno\n", "  - name: sno\n    address: 10.20.0.3\n", 1)
-	const n0 = "      - {name: n0,"
-	return strings.Replace(text, n0, `      - {name: n-bootstrap, role: bootstrap, mac: "52:54:00:22:00:10", ip: 10.30.8.10}`+"\n"+n0, 1)
+// adapted names a mirror that is there, with the checksums of its files, gives
+// the single-node cluster a balancer of its own (the balancer does not tell
+// clusters apart by name yet), and a bootstrap, whose API the node asks while
+// it is installed.
+func adapted(t *testing.T, mirror map[string]string) func(text string) string {
+	return func(text string) string {
+		text = mirrored.ReplaceAllStringFunc(text, func(part string) string {
+			name := mirrored.FindStringSubmatch(part)[1]
+			return fmt.Sprintf(`{url: "%s/%s", sha256: "%s"}`, mirrorURL, name, rig.SHA256(t, mirror[name]))
+		})
+		text = strings.Replace(text, "  - name: sno\n", "  - name: sno\n    address: 10.20.0.3\n", 1)
+		const n0 = "      - {name: n0,"
+		return strings.Replace(text, n0, `      - {name: n-bootstrap, role: bootstrap, mac: "52:54:00:22:00:10", ip: 10.30.8.10}`+"\n"+n0, 1)
+	}
 }
 
 func pack(t *testing.T, to, from string) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func (r *Rig) relay(t testing.TB, home *Network) {
 		}
 	}
 	cmd := r.Router.Exec("dhcrelay", append(args, r.Address)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // ends with the test, whatever ends the test
 	said := &Output{}
 	cmd.Stdout, cmd.Stderr = said, said
 	must(t, cmd.Start())
