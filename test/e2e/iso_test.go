@@ -23,11 +23,11 @@ func TestBootISO(t *testing.T) {
 	netns.Require(t)
 	netns.Tools(t, "xorriso", "osirrox", "mformat", "grub-mkimage", "curl", "qemu-system-x86_64")
 	base := liveiso.Build(t, liveiso.Options{
-		Features: `{"installer-config": true}`, Kernel: filepath.Join(kernelDir(t), "vmlinuz"), Initramfs: isoGuest(t),
+		Features: `{"installer-config": true}`, Kernel: filepath.Join(kernelDir(t, "x86_64"), "vmlinuz"), Initramfs: isoGuest(t),
 		EFI: map[string][]byte{"EFI/BOOT/BOOTX64.EFI": isoGRUB(t)},
 	})
 	r := rig.New(t, rig.Options{
-		KernelArgs: func(*rig.Site) []string { return []string{"console=ttyS0,115200"} },
+		KernelArgs: func(*rig.Site, rig.Cluster) []string { return []string{"console=ttyS0,115200"} },
 		Edit: func(text string) string {
 			const anchor = "artifacts:\n  - name: rhcos\n"
 			if strings.Count(text, anchor) != 1 {
@@ -97,7 +97,7 @@ func isoGuest(t *testing.T) string {
 	tree := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(tree, "bin"), 0o755))
 	install(t, filepath.Join(tree, "init"), "guest/live", 0o755)
-	install(t, filepath.Join(tree, "bin/busybox"), busybox(t), 0o755)
+	install(t, filepath.Join(tree, "bin/busybox"), busybox(t, kernelDir(t, "x86_64")), 0o755)
 	out := filepath.Join(t.TempDir(), "initramfs")
 	pack := exec.Command("sh", "-c", `find . | cpio --quiet -o -H newc | gzip -1 >"$0"`, out)
 	pack.Dir = tree

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"helperd/boot"
+	"helperd/internal/liveiso"
 	"helperd/plan"
 	"helperd/test/rig"
 	"helperd/timeline"
@@ -22,7 +23,7 @@ type bootCase struct {
 	firmware firmware
 	loader   string        // that DHCP names and TFTP or HTTP Boot gives, by the end of its path; empty: the card's iPXE needs none
 	hide     []plan.Loader // that this machine seems not to have
-	vendor   bool          // the artifact brings shim and GRUB
+	vendor   string        // where the artifact brings shim and GRUB: a folder, or an ISO; empty: it does not
 	tftp     bool          // kernel and initramfs come by TFTP, else by HTTP
 	metal    bool          // the installer of 4.5
 	disk     bool          // power on again and see that it boots from the disk
@@ -45,8 +46,8 @@ var matrix = []bootCase{
 	{name: "uefi-pxe-ipxe", node: "worker-1", firmware: uefiPXE, loader: "snponly.efi", disk: true},
 	{name: "uefi-pxe-grub", node: "master-2", firmware: uefiPXE, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true, disk: true},
 	{name: "uefi-http", node: "bootstrap", firmware: uefiHTTP, loader: "snponly.efi"},
-	{name: "uefi-sb-shim", short: true, node: "worker-1", firmware: uefiSecure, loader: "/loader/shimx64.efi", vendor: true, tftp: true, disk: true},
-	{name: "arm64-uefi-shim", node: "worker-0", firmware: armUEFI, loader: "/loader/shimaa64.efi", vendor: true, tftp: true},
+	{name: "uefi-sb-shim", short: true, node: "worker-1", firmware: uefiSecure, loader: "/loader/shimx64.efi", vendor: "/srv/loader/live.iso", tftp: true, disk: true},
+	{name: "arm64-uefi-shim", node: "worker-0", firmware: armUEFI, loader: "/loader/shimaa64.efi", vendor: "/srv/loader", tftp: true},
 }
 
 // whole reports whether all of the matrix is asked for, or a row by its name (-run TestMatrix/uefi-http).
@@ -78,8 +79,8 @@ func testBoot(t *testing.T, c bootCase) {
 		Kernel: g.kernel, Initramfs: g.initramfs, Rootfs: g.rootfs, Hide: c.hide,
 		Edit: func(text string) string {
 			arch := "    arch: " + g.arch + "\n"
-			if c.vendor {
-				arch += "    loader: /srv/loader\n"
+			if c.vendor != "" {
+				arch += "    loader: " + c.vendor + "\n"
 			}
 			return strings.Replace(text, "    arch: x86_64\n", arch, 1)
 		},
@@ -87,8 +88,8 @@ func testBoot(t *testing.T, c bootCase) {
 			return append(guestArgs(t, cluster, map[string]string{"rootfs": g.rootfs}, members), "console="+c.firmware.console())
 		},
 	})
-	if c.vendor {
-		vendorLoaders(t, g, filepath.Join(r.Dir, "srv/loader"))
+	if c.vendor != "" {
+		vendorLoaders(t, g, filepath.Join(r.Dir, c.vendor))
 	}
 	r.Start(t)
 	// The cluster comes to life after the helper: a helper that starts anew
@@ -120,19 +121,33 @@ func installs(t *testing.T, m *vm, c bootCase, node rig.Node) {
 	checkEvents(t, m.rig, c, node)
 }
 
-// vendorLoaders puts shim and GRUB into a folder, under the names that an artifact's have.
-func vendorLoaders(t *testing.T, g guest, dir string) {
+// vendorLoaders puts shim and GRUB into a folder, under the names that an
+// artifact's have, or into an ISO, where the live ISO of CoreOS has them.
+func vendorLoaders(t *testing.T, g guest, to string) {
 	t.Helper()
-	must(t, os.MkdirAll(dir, 0o755))
-	if g.arch != "x86_64" {
-		for _, l := range []plan.Loader{plan.ShimAA64, plan.GRUBAA64} {
-			install(t, filepath.Join(dir, string(l)), filepath.Join(g.from, string(l)), 0o644)
-		}
-		return
-	}
+	names := []plan.Loader{plan.Shim64, plan.GRUB64}
 	found := boot.FindLoaders()
-	for _, l := range []plan.Loader{plan.Shim64, plan.GRUB64} {
-		install(t, filepath.Join(dir, string(l)), first(t, string(l), found[l]), 0o644)
+	if g.arch != "x86_64" {
+		names = []plan.Loader{plan.ShimAA64, plan.GRUBAA64}
+		found = map[plan.Loader]string{}
+		for _, l := range names {
+			found[l] = filepath.Join(g.from, string(l))
+		}
+	}
+	onISO := map[string][]byte{}
+	must(t, os.MkdirAll(strings.TrimSuffix(to, "live.iso"), 0o755))
+	for _, l := range names {
+		from := first(t, string(l), found[l])
+		if !strings.HasSuffix(to, ".iso") {
+			install(t, filepath.Join(to, string(l)), from, 0o644)
+			continue
+		}
+		b, err := os.ReadFile(from)
+		must(t, err)
+		onISO["EFI/redhat/"+string(l)] = b
+	}
+	if len(onISO) > 0 {
+		install(t, to, liveiso.Build(t, liveiso.Options{EFI: onISO}), 0o644)
 	}
 }
 
