@@ -272,7 +272,7 @@ func TestLoaders(t *testing.T) {
 }
 
 // A loader that an artifact brings is not this machine's to have.
-func TestVendorLoaders(t *testing.T) {
+func TestVendorLoadersAreNotMissed(t *testing.T) {
 	missing := boot.Missing(boot.FindLoaders())
 	if len(missing) == 0 {
 		t.Log("this machine has all loaders: none can be taken for missing")
