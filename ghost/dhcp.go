@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 )
 
 // lease is what a node learned by DHCP.
@@ -27,23 +26,12 @@ type lease struct {
 	domain   string // option 15
 }
 
-// romWaits are the waits of a ROM before it asks again.
-func romWaits() []time.Duration {
-	return []time.Duration{4 * time.Second, 8 * time.Second, 16 * time.Second}
-}
-
-// dhcp does DISCOVER, OFFER, REQUEST, ACK as c. The socket is a raw one: a
-// machine without an address has no other. After each of waits it asks again.
-func (l *Link) dhcp(ctx context.Context, c client, waits []time.Duration) (lease, error) {
-	var conn net.PacketConn
-	var mac net.HardwareAddr
-	err := l.Do(func() error {
-		ifi, err := net.InterfaceByName(linkName)
-		if err != nil {
-			return err
-		}
-		mac = ifi.HardwareAddr
-		conn, err = nclient4.NewRawUDPConn(linkName, 68)
+// dhcp does DISCOVER, OFFER, REQUEST, ACK as c, from mac on w. The socket is a
+// raw one: a machine without an address has no other.
+func dhcp(ctx context.Context, w wire, mac net.HardwareAddr, c client) (lease, error) {
+	var conn *rawConn
+	err := w.Do(func() (err error) {
+		conn, err = openRaw(mac)
 		return err
 	})
 	if err != nil {
@@ -51,7 +39,7 @@ func (l *Link) dhcp(ctx context.Context, c client, waits []time.Duration) (lease
 	}
 	defer func() { _ = conn.Close() }()
 
-	x := exchange{conn: conn, mac: mac, client: c, waits: waits}
+	x := exchange{conn: conn, mac: mac, client: c}
 	if _, err := rand.Read(x.xid[:]); err != nil {
 		return lease{}, err
 	}
@@ -70,16 +58,15 @@ func (l *Link) dhcp(ctx context.Context, c client, waits []time.Duration) (lease
 }
 
 type exchange struct {
-	conn   net.PacketConn
+	conn   *rawConn
 	mac    net.HardwareAddr
 	xid    dhcpv4.TransactionID
 	client client
-	waits  []time.Duration
 }
 
 // waited is how long the client asked in vain.
 func (x *exchange) waited() (total time.Duration) {
-	for _, w := range x.waits {
+	for _, w := range x.client.waits {
 		total += w
 	}
 	return total
@@ -147,26 +134,21 @@ func (x *exchange) request(ctx context.Context, offer *dhcpv4.DHCPv4) (*dhcpv4.D
 
 // ask sends p, again after every wait, until take accepts a reply.
 func (x *exchange) ask(ctx context.Context, p *dhcpv4.DHCPv4, take func(*dhcpv4.DHCPv4) (bool, error)) (*dhcpv4.DHCPv4, error) {
-	to := &net.UDPAddr{IP: net.IPv4bcast, Port: 67}
-	b := make([]byte, 4096)
 	started := time.Now()
-	for _, wait := range x.waits {
+	for _, wait := range x.client.waits {
 		p.NumSeconds = uint16(time.Since(started) / time.Second)
-		if _, err := x.conn.WriteTo(p.ToBytes(), to); err != nil {
+		if err := x.conn.broadcast(p.ToBytes()); err != nil {
 			return nil, fmt.Errorf("send %s: %w", p.MessageType(), err)
 		}
 		for deadline := time.Now().Add(wait); ; {
-			n, err := receive(ctx, x.conn, deadline, func() (int, error) {
-				n, _, err := x.conn.ReadFrom(b)
-				return n, err
-			})
+			b, err := receive(ctx, x.conn, deadline, x.conn.read)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
 			}
 			if err != nil {
 				return nil, err
 			}
-			r, err := dhcpv4.FromBytes(b[:n])
+			r, err := dhcpv4.FromBytes(b)
 			if err != nil || r.OpCode != dhcpv4.OpcodeBootReply || r.TransactionID != x.xid || r.ClientHWAddr.String() != x.mac.String() {
 				continue
 			}
@@ -180,7 +162,7 @@ func (x *exchange) ask(ctx context.Context, p *dhcpv4.DHCPv4, take func(*dhcpv4.
 
 // receive calls read until it gives something, the deadline is over or ctx
 // ends. It looks up at ctx ten times a second.
-func receive(ctx context.Context, conn interface{ SetReadDeadline(time.Time) error }, deadline time.Time, read func() (int, error)) (int, error) {
+func receive(ctx context.Context, conn interface{ SetReadDeadline(time.Time) error }, deadline time.Time, read func() ([]byte, error)) ([]byte, error) {
 	const glance = 100 * time.Millisecond
 	for {
 		until := time.Now().Add(glance)
@@ -189,16 +171,16 @@ func receive(ctx context.Context, conn interface{ SetReadDeadline(time.Time) err
 			until = deadline
 		}
 		if err := conn.SetReadDeadline(until); err != nil {
-			return 0, err
+			return nil, err
 		}
-		n, err := read()
+		b, err := read()
 		switch {
 		case ctx.Err() != nil:
-			return 0, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case err == nil:
-			return n, nil
+			return b, nil
 		case last || !errors.Is(err, os.ErrDeadlineExceeded):
-			return 0, err
+			return nil, err
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -21,17 +22,29 @@ const (
 
 // client is how one stage of a boot asks for an address.
 type client struct {
-	class     string // option 60; empty: not sent
-	userClass string // option 77
-	arch      uint16 // option 93, sent when pxe is true
-	pxe       bool   // sends options 93, 94 and 97
-	clientID  []byte // option 61; nil: not sent, as OVMF does
-	broadcast bool   // asks for replies by broadcast
-	maxSize   uint16 // option 57
-	etherboot bool   // option 175
-	wantURL   bool   // takes offers of class HTTPClient only
-	wantHost  bool   // an operating system: takes its name from the lease
+	class     string          // option 60; empty: not sent
+	userClass string          // option 77
+	arch      uint16          // option 93, sent when pxe is true
+	pxe       bool            // sends options 93, 94 and 97
+	clientID  []byte          // option 61; nil: not sent, as OVMF does
+	broadcast bool            // asks for replies by broadcast
+	maxSize   uint16          // option 57
+	etherboot bool            // option 175
+	wantURL   bool            // takes offers of class HTTPClient only
+	wantHost  bool            // an operating system: takes its name from the lease
+	waits     []time.Duration // after each packet, before the next
 }
+
+// seconds are the waits of a client.
+func seconds(list ...time.Duration) []time.Duration {
+	for i := range list {
+		list[i] *= time.Second
+	}
+	return list
+}
+
+// romWaits are those of the PXE specification.
+func romWaits() []time.Duration { return seconds(4, 8, 16, 32) }
 
 // client is the DHCP client in the firmware of mac.
 func (f Firmware) client(mac net.HardwareAddr) client {
@@ -39,12 +52,12 @@ func (f Firmware) client(mac net.HardwareAddr) client {
 	case BIOSiPXE:
 		return ipxeClient(mac, 0x00)
 	case UEFIPXE:
-		return client{class: "PXEClient:Arch:00007:UNDI:003000", arch: 0x07, pxe: true, broadcast: true, maxSize: 1472}
+		return client{class: "PXEClient:Arch:00007:UNDI:003000", arch: 0x07, pxe: true, broadcast: true, maxSize: 1472, waits: romWaits()}
 	case UEFIHTTP:
-		return client{class: "HTTPClient:Arch:00016:UNDI:003000", arch: 0x10, pxe: true, broadcast: true, maxSize: 1472, wantURL: true}
+		return client{class: "HTTPClient:Arch:00016:UNDI:003000", arch: 0x10, pxe: true, broadcast: true, maxSize: 1472, wantURL: true, waits: romWaits()}
 	}
 	// ROMs of network cards send the machine's UUID as their client id, unlike the stages after them.
-	return client{class: "PXEClient:Arch:00000:UNDI:002001", arch: 0x00, pxe: true, broadcast: true, maxSize: 1260, clientID: machineID(mac)}
+	return client{class: "PXEClient:Arch:00000:UNDI:002001", arch: 0x00, pxe: true, broadcast: true, maxSize: 1260, clientID: machineID(mac), waits: romWaits()}
 }
 
 // ipxeClient is iPXE, in ROM or loaded. It asks for unicast replies, which
@@ -55,12 +68,12 @@ func ipxeClient(mac net.HardwareAddr, arch uint16) client {
 		arch = 0x07 // also when HTTP Boot loaded it
 		class = "PXEClient:Arch:00007:UNDI:003010"
 	}
-	return client{class: class, userClass: "iPXE", arch: arch, pxe: true, clientID: hardwareID(mac), maxSize: 1472, etherboot: true}
+	return client{class: class, userClass: "iPXE", arch: arch, pxe: true, clientID: hardwareID(mac), maxSize: 1472, etherboot: true, waits: seconds(1, 2, 4, 8, 16)}
 }
 
 // systemClient is NetworkManager in the live or installed system.
 func systemClient(mac net.HardwareAddr) client {
-	return client{clientID: hardwareID(mac), maxSize: 1500, wantHost: true}
+	return client{clientID: hardwareID(mac), maxSize: 1500, wantHost: true, waits: seconds(3, 6, 12, 24)}
 }
 
 // hardwareID is a client id of type Ethernet (RFC 2132 section 9.14).

@@ -84,11 +84,12 @@ func (r *run) get(ctx context.Context, agent, url string, text bool) (body, erro
 	}
 	defer func() { _ = res.Body.Close() }()
 	b := body{server: res.Header.Get(servedBy)}
+	c := r.check(url, io.Discard)
 	if text || res.StatusCode != http.StatusOK {
-		b.text, err = io.ReadAll(io.LimitReader(res.Body, 16<<20))
+		b.text, err = io.ReadAll(io.TeeReader(io.LimitReader(res.Body, 16<<20), c))
 		b.bytes = int64(len(b.text))
 	} else {
-		b.bytes, err = io.Copy(io.Discard, res.Body)
+		b.bytes, err = io.Copy(c, res.Body)
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
@@ -98,7 +99,7 @@ func (r *run) get(ctx context.Context, agent, url string, text bool) (body, erro
 	case res.ContentLength >= 0 && res.ContentLength != b.bytes:
 		return b, fmt.Errorf("%s: %d of %d bytes came", url, b.bytes, res.ContentLength)
 	}
-	return b, nil
+	return b, c.done()
 }
 
 // head asks for the size of url in bytes; -1: the server does not say.

@@ -191,13 +191,16 @@ func (l *Link) Configure(p netip.Prefix, gateway netip.Addr) error {
 
 // Dial connects from inside the namespace. The address is a number.
 func (l *Link) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return l.dial(ctx, net.Dialer{Timeout: dialFor}, network, address)
+}
+
+func (l *Link) dial(ctx context.Context, d net.Dialer, network, address string) (net.Conn, error) {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, err
 	}
+	d.SetMultipathTCP(false)
 	var c net.Conn
 	err := l.Do(func() (err error) {
-		d := net.Dialer{Timeout: 5 * time.Second}
-		d.SetMultipathTCP(false)
 		c, err = d.DialContext(ctx, network, address)
 		return err
 	})

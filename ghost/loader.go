@@ -1,9 +1,11 @@
 package ghost
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -44,20 +46,29 @@ func (r *run) loadByTFTP(ctx context.Context, file string) (int64, error) {
 	want := int64(0)
 	if r.Firmware == UEFIPXE {
 		var err error
-		if want, err = r.link.tftpSize(ctx, r.lease.prefix, r.lease.next, file); err != nil {
+		if want, err = tftpSize(ctx, r.link, r.lease.prefix, r.lease.next, file); err != nil {
 			return 0, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	b, err := r.link.tftpGet(ctx, r.lease.prefix, r.lease.next, file, tftpFor(r.Firmware))
+	n, err := r.tftpGet(ctx, file, tftpFor(r.Firmware), io.Discard)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("%s: %w", file, err)
-	case len(b) == 0:
+	case n == 0:
 		err = fmt.Errorf("%s is empty", file)
-	case want > 0 && want != int64(len(b)):
-		err = fmt.Errorf("%s: tsize says %d bytes and %d came", file, want, len(b))
+	case want > 0 && want != n:
+		err = fmt.Errorf("%s: tsize says %d bytes and %d came", file, want, n)
 	}
-	return int64(len(b)), err
+	return n, err
+}
+
+// tftpGet reads file whole into to and checks it.
+func (r *run) tftpGet(ctx context.Context, file string, o tftpOptions, to io.Writer) (int64, error) {
+	c := r.check(file, to)
+	n, err := tftpGet(ctx, r.link, r.lease.prefix, r.lease.next, file, o, c)
+	if err != nil {
+		return n, fmt.Errorf("%s: %w", file, err)
+	}
+	return n, c.done()
 }
 
 // menu finds the node's GRUB or PXELINUX file and loads what it says.
@@ -161,11 +172,13 @@ func (m *menu) fetch(ctx context.Context, file string, text bool) (b []byte, n i
 	if m.kind == loaderPXELINUX {
 		o.blksize = 1408
 	}
-	b, err = m.link.tftpGet(ctx, m.lease.prefix, m.lease.next, file, o)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", file, err)
+	var kept bytes.Buffer
+	var to io.Writer = io.Discard
+	if text {
+		to = &kept
 	}
-	return b, int64(len(b)), err
+	n, err = m.tftpGet(ctx, file, o, to)
+	return kept.Bytes(), n, err
 }
 
 // parse reads the entry that boots; a file is taken to have one. Other is a

@@ -31,16 +31,20 @@ type Node struct {
 	MAC      net.HardwareAddr
 	Firmware Firmware
 	Role     Role
-	// Bridge is the interface of the caller's network namespace that the node is plugged into.
+	// Bridge is the interface of the caller's network namespace that the node is plugged into, by a link of its own.
 	Bridge string
+	// Link is one that the node shares with others; nil: it has its own.
+	Link *Link
+	// Sums are the SHA-256 checksums, in hex, of files that the node loads, by the last part of their names. Others are not checked.
+	Sums map[string]string
 	// Outside is a name on the internet that the node's resolver must know; empty: not asked.
 	Outside string
-	// Waits are the pauses of its DHCP clients before they ask again; nil: 4, 8 and 16 s, as ROMs do.
+	// Waits are the pauses of its DHCP clients before they ask again; nil: those of ROM, iPXE and operating system.
 	Waits []time.Duration
 	// Guard starts the servers of a control plane node.
 	Guard *guard.Group
 
-	link    *Link
+	link    wire
 	addr    netip.Addr // of the first lease; every later one must be the same
 	lease   lease      // the last one
 	servers []func()
@@ -93,12 +97,28 @@ func (n *Node) Close() {
 // cluster. report is called after every step, from the caller's goroutine.
 // The error says at which step the node is stuck, and why.
 func (n *Node) Boot(ctx context.Context, report func(Step)) error {
-	if n.link == nil {
-		link, err := Plug(n.Bridge, n.MAC)
-		if err != nil {
-			return fmt.Errorf("plug %s into %s: %w", n.Name, n.Bridge, err)
-		}
-		n.link = link
+	if err := n.Install(ctx, report); err != nil {
+		return err
+	}
+	r := &run{Node: n, report: report}
+	second, err := r.netboot(ctx)
+	if err != nil {
+		return err
+	}
+	if !second.disk {
+		return fmt.Errorf("%s: the boot script installs it again although rootfs and ignition were fetched whole: it would never come up", n.Name)
+	}
+	if err := r.step(StageDisk, func() (string, error) { return "the boot script says: local disk", nil }); err != nil {
+		return err
+	}
+	return r.join(ctx)
+}
+
+// Install is the first part of Boot: from power-on until all is fetched that
+// is written to the disk, and the names that OpenShift needs resolve.
+func (n *Node) Install(ctx context.Context, report func(Step)) error {
+	if err := n.plug(); err != nil {
+		return err
 	}
 	r := &run{Node: n, report: report}
 	first, err := r.netboot(ctx)
@@ -111,20 +131,22 @@ func (n *Node) Boot(ctx context.Context, report func(Step)) error {
 	if err := r.install(ctx, first); err != nil {
 		return err
 	}
-	if err := r.step(StageDNS, func() (string, error) { return r.names(ctx) }); err != nil {
-		return err
+	return r.step(StageDNS, func() (string, error) { return r.names(ctx) })
+}
+
+func (n *Node) plug() error {
+	switch {
+	case n.link != nil:
+	case n.Link != nil:
+		n.link = &seat{Link: n.Link}
+	default:
+		link, err := Plug(n.Bridge, n.MAC)
+		if err != nil {
+			return fmt.Errorf("plug %s into %s: %w", n.Name, n.Bridge, err)
+		}
+		n.link = link
 	}
-	second, err := r.netboot(ctx)
-	if err != nil {
-		return err
-	}
-	if !second.disk {
-		return fmt.Errorf("%s: the boot script installs it again although rootfs and ignition were fetched whole: it would never come up", n.Name)
-	}
-	if err := r.step(StageDisk, func() (string, error) { return "the boot script says: local disk", nil }); err != nil {
-		return err
-	}
-	return r.join(ctx)
+	return nil
 }
 
 // run is one boot.
@@ -150,11 +172,10 @@ func (r *run) obtain(ctx context.Context, c client) error {
 	if err := r.link.Flush(); err != nil {
 		return fmt.Errorf("reset the interface: %w", err)
 	}
-	waits := r.Waits
-	if waits == nil {
-		waits = romWaits()
+	if r.Waits != nil {
+		c.waits = r.Waits
 	}
-	l, err := r.link.dhcp(ctx, c, waits)
+	l, err := dhcp(ctx, r.link, r.MAC, c)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
 package ghost
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -47,8 +47,8 @@ type tftpError struct {
 func (e *tftpError) Error() string { return fmt.Sprintf("TFTP error %d: %s", e.code, e.text) }
 
 // tftpSize asks for the size of file and breaks off, as OVMF does before it reads.
-func (l *Link) tftpSize(ctx context.Context, from netip.Prefix, server netip.Addr, file string) (int64, error) {
-	t, err := l.tftpOpen(from, server)
+func tftpSize(ctx context.Context, w wire, from netip.Prefix, server netip.Addr, file string) (int64, error) {
+	t, err := tftpOpen(w, from, server)
 	if err != nil {
 		return 0, err
 	}
@@ -64,18 +64,18 @@ func (l *Link) tftpSize(ctx context.Context, from netip.Prefix, server netip.Add
 	return strconv.ParseInt(parseOptions(p[2:])["tsize"], 10, 64)
 }
 
-// tftpGet reads file whole, in octet mode.
-func (l *Link) tftpGet(ctx context.Context, from netip.Prefix, server netip.Addr, file string, o tftpOptions) ([]byte, error) {
-	t, err := l.tftpOpen(from, server)
+// tftpGet reads file whole into to, in octet mode, and gives its size in bytes.
+func tftpGet(ctx context.Context, w wire, from netip.Prefix, server netip.Addr, file string, o tftpOptions, to io.Writer) (int64, error) {
+	t, err := tftpOpen(w, from, server)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer t.close()
 	p, err := t.first(ctx, file, o)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return t.receive(ctx, p)
+	return t.receive(ctx, p, to)
 }
 
 type transfer struct {
@@ -86,8 +86,8 @@ type transfer struct {
 	buf             []byte
 }
 
-func (l *Link) tftpOpen(from netip.Prefix, server netip.Addr) (*transfer, error) {
-	conn, err := l.ListenPacket(netip.AddrPortFrom(from.Addr(), 0))
+func tftpOpen(w wire, from netip.Prefix, server netip.Addr) (*transfer, error) {
+	conn, err := w.ListenPacket(netip.AddrPortFrom(from.Addr(), 0))
 	if err != nil {
 		return nil, err
 	}
@@ -148,15 +148,14 @@ func (t *transfer) accept(granted map[string]string, o tftpOptions) error {
 	return nil
 }
 
-// receive reads the blocks; p is the first answer.
-func (t *transfer) receive(ctx context.Context, p []byte) ([]byte, error) {
-	var file bytes.Buffer
+// receive reads the blocks into to; p is the first answer.
+func (t *transfer) receive(ctx context.Context, p []byte, to io.Writer) (total int64, err error) {
 	last := uint16(0) // the last block received in order
 	inWindow := 0
 	if binary.BigEndian.Uint16(p) == opOACK {
 		next, err := t.ask(ctx, ack(0), isData)
 		if err != nil {
-			return nil, err
+			return total, err
 		}
 		p = next
 	}
@@ -166,14 +165,16 @@ func (t *transfer) receive(ctx context.Context, p []byte) ([]byte, error) {
 		if block == last+1 {
 			last = block
 			inWindow++
-			file.Write(p[4:])
+			n, err := to.Write(p[4:])
+			if total += int64(n); err != nil {
+				return total, err
+			}
 			if len(p)-4 < t.blksize {
 				_, _ = t.conn.WriteToUDPAddrPort(ack(last), t.peer)
 				break
 			}
 			answer = inWindow == t.window
 		} // else a block is missing or came twice: say which one was last (RFC 7440 section 4)
-		var err error
 		if answer {
 			inWindow = 0
 			p, err = t.ask(ctx, ack(last), isData)
@@ -185,13 +186,13 @@ func (t *transfer) receive(ctx context.Context, p []byte) ([]byte, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("after %d bytes: %w", file.Len(), err)
+			return total, fmt.Errorf("after %d bytes: %w", total, err)
 		}
 	}
-	if t.tsize > 0 && t.tsize != int64(file.Len()) {
-		return nil, fmt.Errorf("%d bytes came and tsize said %d", file.Len(), t.tsize)
+	if t.tsize > 0 && t.tsize != total {
+		return total, fmt.Errorf("%d bytes came and tsize said %d", total, t.tsize)
 	}
-	return file.Bytes(), nil
+	return total, nil
 }
 
 func ack(block uint16) []byte { return []byte{0, opAck, byte(block >> 8), byte(block)} }
@@ -216,18 +217,18 @@ func (t *transfer) ask(ctx context.Context, p []byte, want func([]byte) bool) ([
 func (t *transfer) next(ctx context.Context, deadline time.Time, want func([]byte) bool) ([]byte, error) {
 	for {
 		var from netip.AddrPort
-		n, err := receive(ctx, t.conn, deadline, func() (n int, err error) {
+		p, err := receive(ctx, t.conn, deadline, func() (_ []byte, err error) {
+			var n int
 			n, from, err = t.conn.ReadFromUDPAddrPort(t.buf)
-			return n, err
+			return t.buf[:n], err
 		})
 		if err != nil {
 			return nil, err
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if from.Addr() != t.peer.Addr() || n < 4 || t.peer.Port() != 69 && from.Port() != t.peer.Port() {
+		if from.Addr() != t.peer.Addr() || len(p) < 4 || t.peer.Port() != 69 && from.Port() != t.peer.Port() {
 			continue // not of this transfer (RFC 1350 section 4)
 		}
-		p := t.buf[:n]
 		switch op := binary.BigEndian.Uint16(p); {
 		case op == opError:
 			return nil, &tftpError{binary.BigEndian.Uint16(p[2:]), strings.TrimRight(string(p[4:]), "\x00")}

@@ -25,6 +25,20 @@ import (
 // capabilities are all that helperd may do beyond any user: what its unit grants.
 const capabilities = "-all,+net_bind_service,+net_raw"
 
+// largestBuffer in bytes is the largest that a service asks for.
+const largestBuffer = 4 << 20
+
+// receiveLimit is the largest receive buffer in bytes that the kernel gives to
+// a process without CAP_NET_ADMIN.
+func receiveLimit(t testing.TB) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/net/core/rmem_max")
+	must(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	must(t, err)
+	return n
+}
+
 // daemon is one run of the binary.
 type daemon struct {
 	cmd  *exec.Cmd
@@ -122,7 +136,7 @@ func (r *Rig) Start(t testing.TB) {
 	d := &daemon{log: &Output{}, exit: make(chan error, 1)}
 	args := []string{
 		"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs", "--pdeathsig", "KILL",
-		"--inh-caps", capabilities, "--ambient-caps", capabilities, "--bounding-set", capabilities,
+		"--inh-caps", r.capabilities, "--ambient-caps", r.capabilities, "--bounding-set", r.capabilities,
 		program, "run", "--config", r.Config, "--state", r.State, "--socket", r.Socket,
 	}
 	if len(r.hide) > 0 {

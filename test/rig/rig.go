@@ -32,6 +32,10 @@ type Options struct {
 	Kernel, Initramfs, Rootfs, Metal string
 	// KernelArgs gives what is added to a cluster's kernel arguments, when the files of the site are there.
 	KernelArgs func(*Site, Cluster) []string
+	// Buffers lets the daemon have the receive buffers that systemd/helperd-sysctl.conf
+	// allows it on a real machine. That setting is the whole machine's and no test's to
+	// change: where it is too low the daemon gets CAP_NET_ADMIN, which does the same.
+	Buffers bool
 	// Edit changes the text of the configuration before it is first written.
 	Edit func(text string) string
 	// Hide are boot loaders that the daemon does not see, as if their packages were not installed.
@@ -44,10 +48,11 @@ type Rig struct {
 	Helper *netns.NS // where helperd runs
 	Router *netns.NS // holds the bridges, the relay, and the upstream name server
 
-	guard  *guard.Group
-	daemon *daemon
-	hide   []string // files that the daemon sees empty
-	taps   int
+	guard        *guard.Group
+	daemon       *daemon
+	hide         []string // files that the daemon sees empty
+	capabilities string   // of the daemon, as setpriv takes them
+	taps         int
 }
 
 // New makes the LAN and the files. The daemon is not started yet. All ends
@@ -59,6 +64,10 @@ func New(t testing.TB, opt Options) *Rig {
 	r := &Rig{guard: guard.New(func(name string, v any, stack []byte) { t.Errorf("%s: panic: %v\n%s", name, v, stack) })}
 	t.Cleanup(r.guard.Wait)
 	r.hide = hidden(t, opt.Hide)
+	r.capabilities = capabilities
+	if opt.Buffers && receiveLimit(t) < largestBuffer {
+		r.capabilities += ",+net_admin"
+	}
 	r.Site = newSite(t, opt)
 	r.Router, r.Helper = netns.New(t), netns.New(t)
 	home := r.network(r.Address)
