@@ -175,6 +175,9 @@ func (r *run) obtain(ctx context.Context, c client) error {
 	if r.Waits != nil {
 		c.waits = r.Waits
 	}
+	if _, shared := r.link.(*seat); shared {
+		c.broadcast = true
+	}
 	l, err := dhcp(ctx, r.link, r.MAC, c)
 	if err != nil {
 		return err

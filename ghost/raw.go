@@ -2,7 +2,6 @@ package ghost
 
 import (
 	"encoding/binary"
-	"errors"
 	"net"
 	"time"
 
@@ -41,12 +40,6 @@ func openRaw(mac net.HardwareAddr) (*rawConn, error) {
 	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_IP, &packet.Config{Filter: filter})
 	if err != nil {
 		return nil, err
-	}
-	if mac.String() != ifi.HardwareAddr.String() {
-		// Servers answer to the MAC of the machine, which the interface takes for another's.
-		if err := conn.SetPromiscuous(true); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
 	}
 	return &rawConn{conn: conn, mac: mac, buf: make([]byte, 4096)}, nil
 }

@@ -26,7 +26,9 @@ type wire interface {
 // seat is the place of one machine on a link that many share. DHCP sees its
 // own MAC and all that follows its own address, which is answered for by the
 // MAC of the link. Hundreds of machines cost one namespace, and a broadcast is
-// one packet and not one for each of them.
+// one packet and not one for each of them. Answers of DHCP have to come by
+// broadcast: for the others some servers put the machine's own MAC into their
+// neighbour table, and would send there all that follows.
 type seat struct {
 	*Link
 	addr netip.Addr

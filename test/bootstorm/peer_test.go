@@ -29,7 +29,8 @@ events { worker_connections 4096; }
 http { access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
   server { listen %s:8080 backlog=4096; root %s; } }
 `, s.Dir, s.Dir, rig.HelperIP, root))
-	return append(s.run(t, "nginx", "-c", nginx, "-p", s.Dir), s.run(t, "dnsmasq", "--keep-in-foreground", "--conf-file="+dnsmasq)...)
+	web := s.run(t, "nginx", "8080", "-c", nginx, "-p", s.Dir)
+	return append(children(web), web, s.run(t, "dnsmasq", "53", "--keep-in-foreground", "--conf-file="+dnsmasq))
 }
 
 // peerFiles lays out what helperd makes up, and gives the folder.
@@ -102,8 +103,8 @@ func (s *stage) dnsmasqConfig(root string) []byte {
 	return []byte(b.String())
 }
 
-// run starts a server in the helper's namespace and gives its process ids once it listens.
-func (s *stage) run(t *testing.T, name string, args ...string) []int {
+// run starts a server in the helper's namespace and gives its process id once it listens at port.
+func (s *stage) run(t *testing.T, name, port string, args ...string) int {
 	t.Helper()
 	cmd := s.Helper.Exec(name, args...)
 	log, err := os.Create(filepath.Join(s.Dir, name+".out"))
@@ -117,16 +118,19 @@ func (s *stage) run(t *testing.T, name string, args ...string) []int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { end(cmd) })
-	port := map[string]string{"nginx": "8080", "dnsmasq": "53"}[name]
 	for deadline := time.Now().Add(10 * time.Second); !s.listens(port); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			said, _ := os.ReadFile(log.Name())
 			t.Fatalf("%s does not start:\n%s", name, said)
 		}
 	}
-	pids := []int{cmd.Process.Pid}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
-	for child := range strings.FieldsSeq(string(children)) {
+	return cmd.Process.Pid
+}
+
+// children are nginx's workers.
+func children(pid int) (pids []int) {
+	list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for child := range strings.FieldsSeq(string(list)) {
 		var pid int
 		if _, err := fmt.Sscan(child, &pid); err == nil {
 			pids = append(pids, pid)

@@ -59,6 +59,9 @@ func TestLongStorm(t *testing.T) {
 					if p.name == helperd.name {
 						r.hold(t)
 					}
+					for _, err := range r.failed[:min(len(r.failed), 3)] {
+						t.Log(err)
+					}
 					all = append(all, r)
 				})
 			}
