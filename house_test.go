@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"services/dhcp": {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/tftp": {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/http": {"plan", "artifacts", "boot", "ca", "timeline", "state", "nodes", "services", "ignition", "iso"},
+	"services/ftp":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/lb":   {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/nfs":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"api":           {"artifacts", "plan", "timeline", "state", "nodes", "services"},

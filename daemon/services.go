@@ -14,6 +14,7 @@ import (
 	"helperd/services"
 	"helperd/services/dhcp"
 	"helperd/services/dns"
+	"helperd/services/ftp"
 	"helperd/services/http"
 	"helperd/services/lb"
 	"helperd/services/tftp"
@@ -39,6 +40,7 @@ func (d *Daemon) addServices() {
 		{"dns", func(h services.Host) services.Service { return dns.New(h) }},
 		{"http", func(h services.Host) services.Service { return http.New(h) }},
 		{"tftp", func(h services.Host) services.Service { return tftp.New(h) }},
+		{"ftp", func(h services.Host) services.Service { return ftp.New(h) }},
 		{"lb", func(h services.Host) services.Service { return lb.New(h) }},
 		{"dhcp", func(h services.Host) services.Service { return dhcp.New(h) }},
 	} {

@@ -19,6 +19,7 @@ func Compile(c *config.Config, f Facts) (*Plan, config.Diagnostics) {
 	b.dhcp()
 	b.http()
 	b.tftp()
+	b.ftp()
 	b.lb()
 	b.nfs()
 	b.p.Admin.Socket = c.Admin.Socket

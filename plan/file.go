@@ -26,12 +26,7 @@ func (b *builder) http() {
 	h.Listen = b.listen(b.c.HTTP.Listen, b.c.HTTP.Port)
 	h.TLS = b.tls()
 	h.Root, h.Listing = b.c.HTTP.Root, b.c.HTTP.Listing
-	for i := range b.c.Artifacts {
-		a := &b.c.Artifacts[i]
-		h.Files = append(h.Files, b.filesOf(a.Name)...)
-		h.Files = append(h.Files, b.vendorFiles(a)...)
-	}
-	h.Files = append(h.Files, b.keptFiles()...)
+	h.Files = b.files()
 	h.Machines = b.machines()
 	for i, cl := range b.p.Clusters {
 		h.Ignition = append(h.Ignition, b.ignition(cl, &b.c.Clusters[i])...)
@@ -54,6 +49,28 @@ func (b *builder) tls() TLS {
 		t.Addresses = append(t.Addresses, a)
 	}
 	return t
+}
+
+// files are all files of all artifacts.
+func (b *builder) files() (list []File) {
+	for i := range b.c.Artifacts {
+		a := &b.c.Artifacts[i]
+		list = append(list, b.filesOf(a.Name)...)
+		list = append(list, b.vendorFiles(a)...)
+	}
+	return append(list, b.keptFiles()...)
+}
+
+// ftp derives what the FTP server hands out and to whom.
+func (b *builder) ftp() {
+	f := &b.p.FTP
+	if f.Enabled = b.c.FTP.Enabled; !f.Enabled {
+		return
+	}
+	f.Listen = b.listen(b.c.FTP.Listen, b.c.FTP.Port)
+	f.Root, f.Listing = cmp.Or(b.c.FTP.Root, b.c.HTTP.Root), b.c.FTP.Listing
+	f.PassivePorts = PortRange{uint16(b.c.FTP.PassivePorts.First), uint16(b.c.FTP.PassivePorts.Last)}
+	f.Files, f.Machines = b.files(), b.machines()
 }
 
 // withoutHTTP warns when nodes would look for a server that is switched off.

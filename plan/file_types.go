@@ -16,6 +16,22 @@ type TFTP struct {
 	MTU     int // smallest MTU of the networks in bytes; 0: no network declares one, and 1500 holds
 }
 
+// FTP is what the FTP server serves: the files of the web server, but for ignition files.
+type FTP struct {
+	Enabled bool
+	Listen  []netip.AddrPort
+	Root    string // folder with files of the user's own; empty: none
+	Listing bool
+	// PassivePorts are those of data connections.
+	PassivePorts PortRange
+	Files        []File
+	// Machines are served: the machine networks.
+	Machines []netip.Prefix
+}
+
+// PortRange is the ports from First to Last.
+type PortRange struct{ First, Last uint16 }
+
 // HTTP is what the web server serves.
 type HTTP struct {
 	Enabled  bool

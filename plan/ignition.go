@@ -69,7 +69,7 @@ func (b *builder) gate(at string, cl *Cluster, cc *config.Cluster) {
 
 // shown refuses a folder of ignition files that everybody is shown, past the gate.
 func (b *builder) shown(at string, cl *Cluster, cc *config.Cluster) {
-	for _, r := range []struct{ key, root string }{{"http.root", b.c.HTTP.Root}, {"tftp.root", b.c.TFTP.Root}} {
+	for _, r := range []struct{ key, root string }{{"http.root", b.c.HTTP.Root}, {"tftp.root", b.c.TFTP.Root}, {"ftp.root", b.c.FTP.Root}} {
 		if r.root == "" {
 			continue
 		}

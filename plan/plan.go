@@ -40,6 +40,7 @@ type Plan struct {
 	DHCP  DHCP
 	TFTP  TFTP
 	HTTP  HTTP
+	FTP   FTP
 	LB    LB
 	NFS   NFS
 	Admin Admin

@@ -37,6 +37,7 @@ func (p *Plan) Sections() []Section {
 		{"boot", p.bootLines()},
 		{"http", p.HTTP.lines()},
 		{"tftp", p.TFTP.lines()},
+		{"ftp", p.FTP.lines()},
 		{"lb", p.LB.lines()},
 		{"nfs", p.NFS.lines()},
 		{"unserved", p.unservedLines()},
@@ -259,6 +260,26 @@ func (t *TFTP) lines() []string {
 	}
 	for _, f := range t.Files {
 		w.line("%s", f)
+	}
+	return w
+}
+
+func (f *FTP) lines() []string {
+	var w writer
+	if !f.Enabled {
+		w.line("disabled")
+		return w
+	}
+	w.line("listen %s for %s", list(f.Listen), list(f.Machines))
+	w.line("passive ports %d-%d", f.PassivePorts.First, f.PassivePorts.Last)
+	if f.Root != "" {
+		w.line("root %s", f.Root)
+	}
+	if f.Listing {
+		w.line("folders are listed")
+	}
+	for _, file := range f.Files {
+		w.line("%s", file)
 	}
 	return w
 }

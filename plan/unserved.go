@@ -23,9 +23,6 @@ func (b *builder) unserved() {
 	if len(b.p.NFS.Exports) > 0 {
 		b.later("nfs", "exports are checked and not served yet; keep the NFS server of the system")
 	}
-	if b.c.Written("ftp") && b.c.FTP.Enabled {
-		b.later("ftp", "there is no FTP server yet; nodes boot by TFTP and HTTP")
-	}
 	if b.c.Written("ntp") && b.c.NTP.Enabled {
 		b.later("ntp", "there is no time server yet; write ntp: with your time servers under networks")
 	}

@@ -26,6 +26,9 @@ const (
 	TFTPGet      Kind = "tftp.get"      // file; Bytes of Total
 	TFTPMiss     Kind = "tftp.miss"     // file and why it is not there
 	TFTPFailed   Kind = "tftp.failed"   // file; the transfer broke off
+	FTPGet       Kind = "ftp.get"       // path; Bytes of Total
+	FTPMiss      Kind = "ftp.miss"      // path and why it is not there
+	FTPFailed    Kind = "ftp.failed"    // path; the transfer broke off
 	HTTPGet      Kind = "http.get"      // path; Bytes of Total, complete when equal
 	HTTPMiss     Kind = "http.miss"     // path and why it is not there
 	HTTPFailed   Kind = "http.failed"   // path; the transfer broke off
@@ -78,7 +81,7 @@ type Event struct {
 // Trouble reports whether the event needs a person's attention.
 func (e *Event) Trouble() bool {
 	switch e.Kind {
-	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
+	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
 		IgnitionRefused, LBDown, ConfigRejected, ServicePanic:
 		return true
 	}

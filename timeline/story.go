@@ -55,7 +55,7 @@ func stageOf(e *Event) Stage {
 	switch e.Kind {
 	case DHCPDiscover, DHCPOffer, DHCPAck:
 		return DHCP
-	case TFTPGet, HTTPGet:
+	case TFTPGet, FTPGet, HTTPGet:
 		return fileStage(e)
 	case ISOGet:
 		return Rootfs
@@ -89,7 +89,7 @@ func fileStage(e *Event) Stage {
 // aboutFile reports whether a file that was asked for is the trouble, which says
 // nothing about a system that runs.
 func aboutFile(e *Event) bool {
-	return e.Kind == TFTPFailed || e.Kind == HTTPMiss || e.Kind == HTTPFailed
+	return e.Kind == TFTPFailed || e.Kind == FTPMiss || e.Kind == FTPFailed || e.Kind == HTTPMiss || e.Kind == HTTPFailed
 }
 
 func (s *Story) add(e *Event) {
