@@ -77,7 +77,9 @@ func downloads(_ context.Context, p *plan.Plan, env *Env) []Finding {
 // roots looks at the folders with files of the user's own.
 func roots(_ context.Context, p *plan.Plan, env *Env) []Finding {
 	var found []Finding
-	for _, path := range slices.Compact([]string{p.HTTP.Root, p.TFTP.Root}) {
+	paths := []string{p.HTTP.Root, p.TFTP.Root, p.FTP.Root}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
 		if path != "" {
 			found = append(found, env.folder("folder", path, "nothing in it is served"))
 		}

@@ -77,17 +77,23 @@ func closedBy(rules, ports []string) []string {
 	return closed
 }
 
-func opens(rule, port string) bool {
-	span, protocol, _ := strings.Cut(rule, "/")
-	number, want, _ := strings.Cut(port, "/")
-	first, last, ranged := strings.Cut(span, "-")
+// opens reports whether the rule holds all of the ports.
+func opens(rule, ports string) bool {
+	lo, hi, protocol, ok1 := parseSpec(rule)
+	first, last, want, ok2 := parseSpec(ports)
+	return ok1 && ok2 && protocol == want && lo <= first && last <= hi
+}
+
+// parseSpec reads PORT/PROTOCOL or FIRST-LAST/PROTOCOL.
+func parseSpec(s string) (first, last int, protocol string, ok bool) {
+	span, protocol, _ := strings.Cut(s, "/")
+	lo, hi, ranged := strings.Cut(span, "-")
 	if !ranged {
-		last = first
+		hi = lo
 	}
-	lo, err1 := strconv.Atoi(first)
-	hi, err2 := strconv.Atoi(last)
-	n, err3 := strconv.Atoi(number)
-	return err1 == nil && err2 == nil && err3 == nil && protocol == want && lo <= n && n <= hi
+	first, err1 := strconv.Atoi(lo)
+	last, err2 := strconv.Atoi(hi)
+	return first, last, protocol, err1 == nil && err2 == nil
 }
 
 // ufw looks whether Ubuntu's firewall is on and names our ports.

@@ -33,6 +33,7 @@ func listeners(p *plan.Plan, have []Interface) []listener {
 	add(p.TFTP.Enabled, "tftp", "udp", p.TFTP.Listen)
 	add(p.HTTP.Enabled, "http", "tcp", p.HTTP.Listen)
 	add(p.HTTP.Enabled, "http", "tcp", p.HTTP.TLS.Listen)
+	add(p.FTP.Enabled, "ftp", "tcp", p.FTP.Listen)
 	for _, f := range p.LB.Frontends {
 		add(p.LB.Enabled, "lb", "tcp", f.Listen)
 	}
@@ -96,6 +97,7 @@ func freePort(holder string) string {
 	units := map[string]string{
 		"named": "named", "dnsmasq": "dnsmasq", "dhcpd": "dhcpd", "kea-dhcp4": "kea-dhcp4", "in.tftpd": "tftp.socket", "haproxy": "haproxy",
 		"httpd": "httpd", "apache2": "apache2", "nginx": "nginx", "unbound": "unbound", "chronyd": "chronyd",
+		"vsftpd": "vsftpd", "proftpd": "proftpd", "pure-ftpd": "pure-ftpd",
 	}
 	switch unit := units[name]; {
 	case name == "systemd-resolve":
@@ -110,7 +112,7 @@ func freePort(holder string) string {
 	return "stop that process, or choose another port or address in the file"
 }
 
-// portSpecs are the ports nodes must reach, as firewall tools write them: 69/udp.
+// portSpecs are the ports nodes must reach, as firewall tools write them: 69/udp, 30000-30009/tcp.
 func portSpecs(p *plan.Plan) []string {
 	all := listeners(p, nil)
 	slices.SortFunc(all, func(a, b listener) int {
@@ -119,6 +121,9 @@ func portSpecs(p *plan.Plan) []string {
 	var specs []string
 	for _, l := range all {
 		specs = append(specs, fmt.Sprintf("%d/%s", l.key.Addr.Port(), l.key.Network))
+	}
+	if f := p.FTP; f.Enabled {
+		specs = append(specs, fmt.Sprintf("%d-%d/tcp", f.PassivePorts.First, f.PassivePorts.Last))
 	}
 	return slices.Compact(specs)
 }

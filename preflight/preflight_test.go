@@ -224,6 +224,13 @@ func TestFindings(t *testing.T) {
 		{"DHCP cannot be asked", func(_ *plan.Plan, e *Env) {
 			e.Discover = func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("operation not permitted") }
 		}, Skipped, "dhcp", "run preflight as root"},
+		{"firewalld closes the ports of FTP data", func(p *plan.Plan, e *Env) {
+			p.FTP = plan.FTP{Enabled: true, Listen: []netip.AddrPort{netip.MustParseAddrPort("192.168.67.2:21")}, PassivePorts: plan.PortRange{First: 30000, Last: 30009}}
+			e.Command = commands(map[string]string{
+				"firewall-cmd --state": "running\n", "firewall-cmd --get-zone-of-interface=ens3": "public\n",
+				"firewall-cmd --zone=public --list-ports": "1-1023/tcp 1-1023/udp 6443/tcp 8080/tcp 30000-30008/tcp\n",
+			})
+		}, Problem, "firewall", "--add-port={30000-30009/tcp}"},
 		{"firewalld closes ports", func(_ *plan.Plan, e *Env) {
 			e.Command = commands(map[string]string{
 				"firewall-cmd --state": "running\n", "firewall-cmd --get-zone-of-interface=ens3": "public\n",

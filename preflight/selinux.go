@@ -23,7 +23,7 @@ func labels(_ context.Context, p *plan.Plan, env *Env) []Finding {
 	for _, i := range p.HTTP.Ignition {
 		paths = append(paths, i.File)
 	}
-	paths = append(paths, p.HTTP.Root, p.TFTP.Root)
+	paths = append(paths, p.HTTP.Root, p.TFTP.Root, p.FTP.Root)
 	for _, e := range p.NFS.Exports {
 		paths = append(paths, e.Path)
 	}

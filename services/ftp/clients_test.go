@@ -35,7 +35,7 @@ func TestCurl(t *testing.T) {
 	if got := run(t, "curl", "-sS", url+"/artifacts/rhcos/"); strings.Count(got, "\n") != 2 {
 		t.Errorf("a listing gives %q", got)
 	}
-	if got := run(t, "curl", "-sS", url+"/boot/52-54-00-00-00-02.ipxe"); !strings.HasPrefix(got, "#!ipxe") {
+	if got := run(t, "curl", "-sS", url+"/pxelinux.cfg/01-52-54-00-00-00-02"); !strings.Contains(got, "LABEL install") {
 		t.Errorf("a boot script gives %q", got)
 	}
 	for _, args := range [][]string{{"-T", os.Args[0], url + "/upload"}, {"-P", "-", url + "/hello.txt"}, {"--ssl-reqd", url + "/hello.txt"}} {
@@ -80,7 +80,7 @@ for refused in (lambda: f.storbinary("STOR x", io.BytesIO(b"x")), lambda: f.dele
         print(str(e)[:3])
 f.quit()
 `, g.server.Addr().String(), fmt.Sprint(g.server.Port()))
-	if want := "6 ['artifacts', 'boot', 'hello.txt'] ['rhcos']\nb'hello\\n'\n502\n502\n502\n502\n"; got != want {
+	if want := "6 ['artifacts', 'boot', 'grub', 'hello.txt', 'pxelinux.cfg'] ['rhcos']\nb'hello\\n'\n502\n502\n502\n502\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

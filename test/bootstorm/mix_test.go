@@ -73,7 +73,7 @@ const (
 	loaderFolder  = "srv/loader"
 )
 
-// configuration is the file for a storm. Folders are below dir once the rig has moved it.
+// configuration is the file for a storm, with all folders below dir.
 func configuration(m mix, list []machine, dir string) string {
 	var b strings.Builder
 	b.WriteString("version: 1\nhelper: {name: helper, address: " + rig.HelperIP + "}\n" +

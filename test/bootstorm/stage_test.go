@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"helperd/boot"
@@ -39,15 +38,8 @@ func newStage(t *testing.T, m mix, count int, z sizes) *stage {
 	}
 	s.Rig = rig.New(t, rig.Options{
 		Kernel: file("kernel", z.kernel), Initramfs: file("initramfs", z.initramfs), Rootfs: file("rootfs", z.rootfs), Buffers: true,
-		Edit: func(text string) string {
-			_, after, _ := strings.Cut(text, "kernel:    {file: ")
-			dir, _, ok := strings.Cut(after, "/srv/rhcos/")
-			if !ok {
-				t.Fatalf("the rig's folder is not in its configuration:\n%s", text)
-			}
-			return configuration(m, s.machines, dir)
-		},
 	})
+	s.Rewrite(t, func(string) string { return configuration(m, s.machines, s.Dir) })
 	folder := filepath.Join(s.Dir, loaderFolder)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)

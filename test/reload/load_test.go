@@ -184,7 +184,7 @@ func tftpLoad(ctx context.Context, m *rig.Machine, n int, file, sum string) *loa
 	for i := range n {
 		go func() {
 			for ctx.Err() == nil {
-				out := fmt.Sprintf("%s/tftp-%d", os.TempDir(), i)
+				out := fmt.Sprintf("%s/helperd-tftp-%d-%d", os.TempDir(), os.Getpid(), i)
 				cmd := m.Exec("tftp", "-m", "binary", rig.HelperIP, "-c", "get", file, out)
 				text, err := cmd.CombinedOutput()
 				got, sumErr := fileSum(out)

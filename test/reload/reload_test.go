@@ -147,6 +147,9 @@ func (s *stage) knows(t *testing.T, name, mac, ip string) (missing []string) {
 	if b, err := os.ReadFile(out); err != nil || !strings.Contains(string(b), "rhcos") {
 		missing = append(missing, "tftp")
 	}
+	if err := run(s.client, "curl", "-sS", "-m", "2", "-o", "/dev/null", "ftp://"+rig.HelperIP+"/"+script); err != nil {
+		missing = append(missing, "ftp")
+	}
 	reserved := false
 	for _, l := range s.Leases(t) {
 		reserved = reserved || l.Node == fqdn
@@ -219,6 +222,9 @@ func TestPanicStaysInItsService(t *testing.T) {
 		},
 		"tftp": func() error {
 			return run(s.client, "tftp", "-m", "binary", rig.HelperIP, "-c", "get", "artifacts/rhcos/kernel", "/dev/null")
+		},
+		"ftp": func() error {
+			return run(s.client, "curl", "-sS", "-m", "1", "-o", "/dev/null", "ftp://"+rig.HelperIP+artifacts+"kernel")
 		},
 		"lb": func() error { return getOnce(s.client) },
 	}
