@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +160,26 @@ func TestSessionsPerClient(t *testing.T) {
 	cs[0].want(t, "221", "QUIT")
 	eventually(t, "a session ended", func() bool { return g.clients.Open() == maxPerClient })
 	g.login(t, otherAddr)
+}
+
+// A flood of sessions takes so much and no more, and gives it back.
+func TestSessionsInTotal(t *testing.T) {
+	g := newRig(t, nil)
+	before := runtime.NumGoroutine()
+	var cs []*client
+	for i := range maxSessions {
+		cs = append(cs, g.login(t, fmt.Sprintf("127.0.0.%d", 100+i/maxPerClient)))
+	}
+	if got, _ := g.dial(t, nodeAddr).tryReply(); !strings.HasPrefix(got, "421 ") {
+		t.Errorf("session %d: %q", maxSessions+1, got)
+	}
+	if most := before + 3*maxSessions; runtime.NumGoroutine() > most {
+		t.Errorf("%d goroutines for %d sessions", runtime.NumGoroutine()-before, maxSessions)
+	}
+	for _, c := range cs {
+		c.Close()
+	}
+	eventually(t, "all is given back", func() bool { return g.clients.Open() == 0 && runtime.NumGoroutine() <= before+5 })
 }
 
 func TestSilentClients(t *testing.T) {
