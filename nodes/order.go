@@ -19,6 +19,7 @@ const (
 
 // Reinstall makes the next network boot of n install it again.
 func (r *Registry) Reinstall(n *plan.Node) {
+	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.save(r.order(n))
@@ -38,6 +39,7 @@ func (r *Registry) order(n *plan.Node) *State {
 // table can prove. A node that is not being installed is ordered to be, too. It gives when the gate
 // closes.
 func (r *Registry) Arm(n *plan.Node) time.Time {
+	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
@@ -57,6 +59,7 @@ func (r *Registry) Arm(n *plan.Node) time.Time {
 // the cluster's secrets, be fetched. It serves for 24 hours or until n is installed; asking again
 // prolongs it.
 func (r *Registry) ISOToken(n *plan.Node) string {
+	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)

@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -38,6 +37,7 @@ const (
 // the same machine if it comes back with a MAC that it had.
 func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
 	r.plan.Store(p)
+	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stateless {
@@ -54,7 +54,6 @@ func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
 		asking.Go("ask "+cl.Zone, func() { answers[i] = r.lives(ctx, cl) })
 	}
 	asking.Wait()
-	stored := map[string][]byte{}
 	for i, cl := range p.Clusters {
 		why := ""
 		switch {
@@ -70,13 +69,8 @@ func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
 			s := r.get(n)
 			r.enter(s, Protected)
 			s.Protection = why
-			if b, err := json.Marshal(s); err == nil {
-				stored[s.Node] = b
-			}
+			r.save(s)
 		}
-	}
-	if err := r.store.PutNodes(stored); err != nil {
-		r.log.Error("state of nodes not stored; a restart forgets that they are protected", "err", err)
 	}
 }
 

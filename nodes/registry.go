@@ -89,10 +89,13 @@ type Registry struct {
 	lives    func(context.Context, *plan.Cluster) bool  // lives, or what a test has instead
 	speaks   func(context.Context, netip.AddrPort) bool // speaksTLS, likewise
 
-	mu        sync.Mutex // is held over writes to the disk
+	mu        sync.Mutex
 	nodes     map[string]*State
-	stateless bool      // started without state, and no plan was applied yet
-	started   time.Time // without state; zero: with it
+	dirty     map[string]*State // to be stored, by name
+	stateless bool              // started without state, and no plan was applied yet
+	started   time.Time         // without state; zero: with it
+
+	storing sync.Mutex // is held over writes to the disk; before mu, if both
 
 	proofsMu sync.Mutex // is not, so that DHCP never waits
 	proofs   map[plan.MAC]proof
@@ -104,7 +107,7 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 	r := &Registry{
 		Neighbours: neighbours,
 		store:      store, events: events, log: log, now: now, ignition: ignition.New(now), lives: lives, speaks: speaksTLS,
-		nodes: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{},
+		nodes: map[string]*State{}, dirty: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{},
 	}
 	stored, err := store.Nodes()
 	if err != nil {
@@ -147,17 +150,6 @@ func replaced(old, now []plan.MAC) bool {
 	return len(old) > 0 && len(now) > 0 && !slices.ContainsFunc(old, func(m plan.MAC) bool { return slices.Contains(now, m) })
 }
 
-// save stores s. A failure is logged and not fatal: the node goes on, and only a restart could forget it.
-func (r *Registry) save(s *State) {
-	b, err := json.Marshal(s)
-	if err == nil {
-		err = r.store.PutNode(s.Node, b)
-	}
-	if err != nil {
-		r.log.Error("state of a node not stored; a restart forgets it", "node", s.Node, "err", err)
-	}
-}
-
 func (r *Registry) enter(s *State, p Phase) {
 	s.Phase, s.Since = p, r.now()
 }
@@ -176,6 +168,7 @@ func (r *Registry) IgnitionFetched(n *plan.Node) {
 }
 
 func (r *Registry) fetched(n *plan.Node, note func(*State)) {
+	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
@@ -198,6 +191,7 @@ func (r *Registry) fetched(n *plan.Node, note func(*State)) {
 // Right after an order to install, evidence is of the old system or of the
 // installer. Later it counts: the node was installed in another way.
 func (r *Registry) Seen(n *plan.Node, evidence string) {
+	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)

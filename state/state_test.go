@@ -107,11 +107,11 @@ func TestNodesSurvive(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	for name, text := range map[string]string{"a.example.com": "1", "b.example.com": "2"} {
-		if err := s.PutNode(name, []byte(text)); err != nil {
+		if err := s.PutNodes(map[string][]byte{name: []byte(text)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.PutNode("a.example.com", []byte("3")); err != nil {
+	if err := s.PutNodes(map[string][]byte{"a.example.com": []byte("3")}); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()

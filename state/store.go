@@ -80,9 +80,6 @@ func (s *Store) NextSerial(now time.Time) (uint32, error) {
 	return serial, s.put(bucketMeta, keySerial, binary.BigEndian.AppendUint32(nil, serial))
 }
 
-// PutNode stores what package nodes knows of a node, under its FQDN.
-func (s *Store) PutNode(fqdn string, b []byte) error { return s.put(bucketNodes, []byte(fqdn), b) }
-
 // PutNodes stores what package nodes knows of nodes, under their FQDNs: all of it or nothing.
 func (s *Store) PutNodes(all map[string][]byte) error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
@@ -95,7 +92,7 @@ func (s *Store) PutNodes(all map[string][]byte) error {
 	})
 }
 
-// Nodes gives everything that PutNode stored.
+// Nodes gives everything that PutNodes stored.
 func (s *Store) Nodes() (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := s.db.View(func(tx *bbolt.Tx) error {

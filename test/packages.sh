@@ -34,7 +34,6 @@ wrk wrk wrk
 lftp lftp lftp
 python3 python3 python3
 dnsmasq dnsmasq-base dnsmasq
-nginx nginx-light nginx-core
 nc netcat-openbsd nmap-ncat
 ncat ncat nmap-ncat
 tcpdump tcpdump tcpdump

@@ -33,9 +33,20 @@ func (r *result) add(total time.Duration, steps []ghost.Step, err error) {
 	r.total = append(r.total, total)
 	for _, s := range steps {
 		if s.Took > 0 { // else it tells of a wait that its step counts
-			r.took[s.Stage] = append(r.took[s.Stage], s.Took)
+			r.took[part(s)] = append(r.took[part(s)], s.Took)
 		}
 	}
+}
+
+// script is what iPXE loads by HTTP after its loader came by TFTP.
+const script ghost.Stage = "script"
+
+// part is the stage of a step, with the script apart from the loader.
+func part(s ghost.Step) ghost.Stage {
+	if s.Stage == ghost.StageLoader && strings.HasPrefix(s.Detail, "iPXE runs ") {
+		return script
+	}
+	return s.Stage
 }
 
 // hold fails the test unless every machine came through and no packet was lost.
@@ -116,7 +127,7 @@ func table(results []*result) string {
 	})
 }
 
-var measured = []ghost.Stage{ghost.StageDHCP, ghost.StageLoader, ghost.StageKernel, ghost.StageLive, ghost.StageRootfs, ghost.StageIgnition, ghost.StageDNS}
+var measured = []ghost.Stage{ghost.StageDHCP, ghost.StageLoader, script, ghost.StageKernel, ghost.StageLive, ghost.StageRootfs, ghost.StageIgnition, ghost.StageDNS}
 
 // stages has the times of the stages of each storm, p50/p99 in seconds.
 func stages(results []*result) string {
