@@ -37,7 +37,7 @@ e2e-boot: packages-matrix build ## boot virtual machines by every firmware throu
 reload: packages-test build ## reload 100 times under load of all services: nothing may be lost (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_RELOADS=100 $(GO) test -count=1 -timeout 20m -v ./test/reload
 
-bootstorm: packages-test build ## switch on 200 machines at once, beside dnsmasq with nginx, in 5 minutes, ROUNDS each (root)
+bootstorm: packages-test build ## switch on 200 machines at once, beside dnsmasq with nginx, in 10 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_STORM=$${NODES:-200} HELPERD_STORM_ROUNDS=$${ROUNDS:-3} $(GO) test -count=1 -timeout 60m -v -run LongStorm ./test/bootstorm
 
 kill: packages-test ## kill -9 the DHCP server 50 times under load: no acknowledged lease may be lost (root)

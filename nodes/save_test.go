@@ -31,10 +31,10 @@ func TestManyAtOnceAreStored(t *testing.T) {
 	all.Wait()
 	g.restart(t)
 	for i, n := range machines {
-		if err := g.CheckToken(n, tokens[i]); err != nil || tokens[i] == "" {
+		if err := g.Admit(n, n.IP, tokens[i]); err != nil || tokens[i] == "" {
 			t.Errorf("%s with token %q: %v", n.Name, tokens[i], err)
 		}
-		if g.CheckToken(n, "x") == nil {
+		if g.Admit(n, n.IP, "x") == nil {
 			t.Errorf("%s: any token serves after a restart", n.Name)
 		}
 	}

@@ -147,7 +147,8 @@ func stages(results []*result) string {
 	})
 }
 
-// ratios compares medians over the rounds: below 1, helperd needs less.
+// ratios compares medians over the rounds: below 1, helperd needs less. They
+// mean little where the peer's machines did not come through: see table.
 func ratios(results []*result) string {
 	median := func(mix, party string, of func(*result) float64) float64 {
 		var v []float64
@@ -183,7 +184,11 @@ func ratios(results []*result) string {
 			}
 			fmt.Fprintf(w, "%s\t", m.name)
 			for _, row := range rows {
-				fmt.Fprintf(w, "%.2f\t", median(m.name, helperd.name, row.of)/median(m.name, peer.name, row.of))
+				if of := median(m.name, peer.name, row.of); of > 0 {
+					fmt.Fprintf(w, "%.2f\t", median(m.name, helperd.name, row.of)/of)
+				} else {
+					fmt.Fprint(w, "-\t") // none of its machines came through
+				}
 			}
 			fmt.Fprintln(w)
 		}
