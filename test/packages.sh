@@ -33,7 +33,6 @@ apache2,httpd apache2-bin httpd
 wrk wrk wrk
 lftp lftp lftp
 python3 python3 python3
-dnsmasq dnsmasq-base dnsmasq
 nc netcat-openbsd nmap-ncat
 ncat ncat nmap-ncat
 tcpdump tcpdump tcpdump
