@@ -107,6 +107,30 @@ func (folder) IsDir() bool { return true }
 // Sys implements fs.FileInfo.
 func (folder) Sys() any { return nil }
 
+// loader is one that is inside an ISO. It gets its name from named.
+type loader struct {
+	size    int64
+	changed time.Time
+}
+
+// Name implements fs.FileInfo.
+func (loader) Name() string { return "" }
+
+// Size implements fs.FileInfo.
+func (l loader) Size() int64 { return l.size }
+
+// Mode implements fs.FileInfo.
+func (loader) Mode() fs.FileMode { return 0o444 }
+
+// ModTime implements fs.FileInfo.
+func (l loader) ModTime() time.Time { return l.changed }
+
+// IsDir implements fs.FileInfo.
+func (loader) IsDir() bool { return false }
+
+// Sys implements fs.FileInfo.
+func (loader) Sys() any { return nil }
+
 // readOnly is the part of afero.Fs that there is no use for here: the library
 // reads by GetHandle and ReadDir.
 type readOnly struct{}

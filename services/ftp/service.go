@@ -21,6 +21,7 @@ type Service struct {
 	changed chan struct{}
 	clients *socket.Caps // sessions
 	pending *socket.Caps // passive ports that wait for their client
+	vendor  boot.Vendor  // loaders inside ISOs
 	count   counters
 
 	mu       sync.Mutex

@@ -201,7 +201,7 @@ func (t *tree) render(st *state, f boot.File, name string) []byte {
 }
 
 // open opens a file, or a folder of the user's own.
-func (t *tree) open(st *state, name string) (*os.File, fs.FileInfo, error) {
+func (t *tree) open(st *state, name string) (content, fs.FileInfo, error) {
 	if !safe(name) {
 		return nil, nil, errNone
 	}
@@ -209,6 +209,9 @@ func (t *tree) open(st *state, name string) (*os.File, fs.FileInfo, error) {
 		file, err := t.session.host.Artifacts.Path(f)
 		if err != nil {
 			return nil, nil, err
+		}
+		if f.Inside != "" {
+			return t.session.openInside(file, f.Inside)
 		}
 		return opened(os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)) // a FIFO must not block
 	}
@@ -238,6 +241,15 @@ func (x *session) openOwn(st *state, name string) (*os.File, fs.FileInfo, error)
 	}
 	defer func() { _ = dir.Close() }()
 	return opened(dir.OpenFile(cmp.Or(strings.Trim(name, "/"), "."), os.O_RDONLY|unix.O_NONBLOCK, 0))
+}
+
+// openInside opens a loader that is inside an ISO.
+func (x *session) openInside(iso string, l plan.Loader) (content, fs.FileInfo, error) {
+	body, changed, err := x.vendor.Loader(iso, l)
+	if err != nil {
+		return nil, nil, err
+	}
+	return script{bytes.NewReader(body)}, loader{int64(len(body)), changed}, nil
 }
 
 func (x *session) hasOwn(st *state, name string) bool {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/boot"
+	"helperd/internal/liveiso"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -181,6 +182,31 @@ func TestLoaders(t *testing.T) {
 	}
 	if _, answer := c.fetch(t, "RETR /undionly.kpxe"); !strings.HasPrefix(answer, "550") {
 		t.Errorf("loaders are in /boot only: %q", answer)
+	}
+}
+
+// Shim and GRUB of the kernel's vendor are inside an ISO: they are sent, not the ISO.
+func TestVendorLoaders(t *testing.T) {
+	shim := strings.Repeat("shim", 10_000)
+	iso := liveiso.Build(t, liveiso.Options{EFI: map[string][]byte{"EFI/BOOT/BOOTX64.EFI": []byte(shim)}})
+	g := newRig(t, func(g *rig) {
+		for _, l := range []plan.Loader{plan.Shim64, plan.GRUB64} {
+			g.plan.FTP.Files = append(g.plan.FTP.Files, plan.File{Path: "/artifacts/rhcos/loader/" + string(l), File: iso, Inside: l})
+		}
+	})
+	c := g.login(t, nodeAddr)
+	c.want(t, "200", "TYPE I")
+	if body, answer := c.fetch(t, "RETR /artifacts/rhcos/loader/shimx64.efi"); body != shim {
+		t.Errorf("%d bytes of %d: %s", len(body), len(shim), answer)
+	}
+	if answer := c.want(t, "213", "SIZE /artifacts/rhcos/loader/shimx64.efi"); !strings.Contains(answer, "40000") {
+		t.Errorf("SIZE says %q", answer)
+	}
+	if list, _ := c.fetch(t, "NLST /artifacts/rhcos/loader"); !strings.Contains(list, "shimx64.efi") || strings.Contains(list, "grubx64.efi") {
+		t.Errorf("listed: %q", list)
+	}
+	if answer := c.want(t, "550", "SIZE /artifacts/rhcos/loader/grubx64.efi"); strings.Contains(answer, iso) {
+		t.Errorf("one that is not there: %s", answer)
 	}
 }
 
