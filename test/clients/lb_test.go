@@ -47,15 +47,20 @@ func TestBalancer(t *testing.T) {
 	client, outsider := r.Neighbour(t, "52:54:00:cc:00:02", "192.168.67.78"), r.Outsider(t)
 
 	for _, name := range []string{"master-0", "master-1", "master-2", "worker-0", "worker-1"} {
-		r.AwaitEvent(t, "lb.up of "+name, 40*time.Second, func(e *timeline.Event) bool {
-			return e.Kind == timeline.LBUp && strings.HasSuffix(e.Detail, name)
+		up := map[string]bool{} // BACKEND/SERVER: each is in two, of which one is up before the other
+		r.AwaitEvent(t, "lb.up of "+name+" in both its backends", 40*time.Second, func(e *timeline.Event) bool {
+			if e.Kind == timeline.LBUp && strings.HasSuffix(e.Detail, "/"+name) {
+				up[e.Detail] = true
+			}
+			return len(up) == 2
 		})
 	}
 
 	t.Run("API and machine config reach every master", func(t *testing.T) {
 		for _, port := range []string{"6443", "22623"} {
 			seen := map[string]bool{}
-			for range 60 {
+			// One that was down when it was looked at first gets its share slowly, within a minute.
+			for end, n := time.Now().Add(time.Minute), 0; n < 60 || len(seen) < 3 && time.Now().Before(end); n++ {
 				seen[balanced(t, client, port, "api-int.ocp4.example.com")] = true
 			}
 			if !seen["master-0"] || !seen["master-1"] || !seen["master-2"] || len(seen) != 3 {
