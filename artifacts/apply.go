@@ -118,8 +118,13 @@ func (s *Store) collect() {
 			need[k.Set.Files[i].SHA256] = true
 		}
 	}
+	s.spared = false
 	for _, sum := range s.folder.Sums() {
-		if need[sum] || s.young(s.folder.Whole(sum)) {
+		if need[sum] {
+			continue
+		}
+		if s.fresh(s.folder.Whole(sum)) {
+			s.spared = true
 			continue
 		}
 		s.ready.Delete(sum)
@@ -138,8 +143,8 @@ func (s *Store) collect() {
 	}
 }
 
-// young reports whether a file got its name less than linger ago.
-func (s *Store) young(path string) bool {
+// fresh reports whether a file has just got its name.
+func (s *Store) fresh(path string) bool {
 	id, err := fetch.Identify(path)
-	return err == nil && time.Since(time.Unix(0, id.Ctime)) < s.times.linger
+	return err == nil && time.Since(time.Unix(0, id.Ctime)) < s.times.fresh
 }

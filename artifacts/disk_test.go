@@ -124,7 +124,7 @@ func TestOldVersionMakesRoom(t *testing.T) {
 	w.put("/two", two)
 	w.put("/three", version{two.kernel, two.initramfs, noise(33, 1300<<10)})
 	three := version{two.kernel, two.initramfs, noise(33, 1300<<10)}
-	disk := smallDisk(t, 4500<<10)
+	disk := smallDisk(t, 3400<<10) // for two of them
 	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) {
 		s.folder.Reserve = 64 << 10
 		s.times.linger = time.Hour
@@ -139,6 +139,35 @@ func TestOldVersionMakesRoom(t *testing.T) {
 			return err == nil && bytes.Equal(got, next.rootfs)
 		})
 	}
+}
+
+// A full disk takes no version away from a node that is in the middle of an installation.
+func TestFullDiskLeavesNodesTheirVersion(t *testing.T) {
+	w := newWeb(t)
+	one, two, three := newVersion(1), newVersion(11), newVersion(21)
+	w.put("/one", one)
+	w.put("/two", two)
+	w.put("/three", three)
+	disk := smallDisk(t, 3500<<10)
+	g := newRig(t, filepath.Join(disk, "artifacts"), func(s *Store) {
+		s.folder.Reserve = 0
+		s.times.linger = time.Hour
+	})
+	g.busy.Store(true)
+	g.apply(yamlOf(w.URL+"/one", one))
+	g.awaitAll()
+	first := g.boots()
+	g.apply(yamlOf(w.URL+"/two", two))
+	eventually(t, "the second version boots", func() bool { return !g.boots().Same(first) })
+	g.apply(yamlOf(w.URL+"/three", three))
+	g.await(plan.PartRootfs, DiskFull)
+	time.Sleep(4 * g.times.poll)
+	if got, err := g.has(first, plan.PartRootfs); err != nil || !bytes.Equal(got, one.rootfs) {
+		t.Fatalf("the node does not get its rootfs: %v", err)
+	}
+	g.busy.Store(false)
+	eventually(t, "the third version boots", func() bool { return g.boots().Same(g.served().Artifacts[0].Wanted) })
+	wantServed(t, g, three)
 }
 
 func TestReadOnlyDisk(t *testing.T) {

@@ -68,8 +68,8 @@ func (s *Store) settle() {
 // needed reports whether a node may still ask for a version that is told to no node any more.
 func (s *Store) needed(k *kept) bool {
 	switch since := time.Since(k.Since); {
-	case since < s.times.linger:
-		return !s.short() // who changes the file back finds all that there was
+	case since < s.times.linger && !s.short():
+		return true // who changes the file back finds all that there was
 	case since > longestHold:
 		return false
 	}

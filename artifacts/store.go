@@ -46,6 +46,7 @@ type Store struct {
 	items   map[string]*item
 	order   []*item // of items, as they are to be worked on
 	kept    []*kept // the latest first
+	spared  bool    // collect has left a file that nothing names
 	streams map[plan.Origin]*stream
 }
 
@@ -58,6 +59,7 @@ type times struct {
 	header time.Duration // for a server's first answer
 	again  time.Duration // between questions for a stream that may have changed
 	linger time.Duration // for which a version that nobody needs stays at least
+	fresh  time.Duration // for which a file that nothing names stays after it came
 }
 
 const (
@@ -85,7 +87,7 @@ func Open(opt Options) *Store {
 	s.folder = fetch.Folder{Dir: opt.Dir, Reserve: reserve}
 	s.times = times{
 		poll: 3 * time.Second, retry: time.Second, slow: time.Minute, stall: time.Minute, header: 30 * time.Second,
-		again: time.Hour, linger: 10 * time.Minute,
+		again: time.Hour, linger: 10 * time.Minute, fresh: 10 * time.Minute,
 	}
 	s.client = fetch.NewClient("helperd/"+opt.Version, s.times.stall, s.times.header)
 	s.describeMetrics()

@@ -133,6 +133,21 @@ func TestSwapGoesOnAfterARestart(t *testing.T) {
 	wantServed(t, g, two)
 }
 
+// A file that came just before nothing named it any more goes a little later.
+func TestFreshFilesGoLater(t *testing.T) {
+	w := newWeb(t)
+	one, two := newVersion(1), newVersion(11)
+	w.put("/one", one)
+	w.put("/two", two)
+	g := newRig(t, dirOf(t), func(s *Store) { s.times.fresh = 2 * time.Second })
+	g.apply(yamlOf(w.URL+"/one", one))
+	g.awaitAll()
+	g.apply(yamlOf(w.URL+"/two", two))
+	eventually(t, "the second version boots", func() bool { return g.boots().Same(g.served().Artifacts[0].Wanted) })
+	eventually(t, "the files of the first are gone", func() bool { return len(g.folder.Sums()) == 3 })
+	wantServed(t, g, two)
+}
+
 // Who changes the file back finds the old version still there.
 func TestBackToTheVersionBefore(t *testing.T) {
 	w := newWeb(t)

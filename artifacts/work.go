@@ -141,6 +141,9 @@ func (s *Store) look() {
 	if slices.ContainsFunc(s.kept, func(k *kept) bool { return !k.Since.IsZero() }) {
 		s.settle()
 	}
+	if s.spared {
+		s.collect()
+	}
 	signal(s.wake)
 }
 
