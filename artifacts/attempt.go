@@ -11,7 +11,13 @@ import (
 
 // download is one attempt to download f.
 func (s *Store) download(ctx context.Context, it *item, f *plan.File) error {
-	size, err := fetch.Download(ctx, &fetch.Job{URL: f.URL, SHA256: f.SHA256, Folder: &s.folder, Client: s.client, Show: &watcher{s, it, f}})
+	s.mu.Lock()
+	var least int64
+	if p := it.problem; p != nil && p.Kind == fetch.DiskFull {
+		least = p.Need
+	}
+	s.mu.Unlock()
+	size, err := fetch.Download(ctx, &fetch.Job{URL: f.URL, SHA256: f.SHA256, Folder: &s.folder, Client: s.client, Show: &watcher{s, it, f}, Least: least})
 	if err == nil {
 		s.arrived(f.SHA256, size)
 	}

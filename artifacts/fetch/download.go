@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ type Job struct {
 	Folder *Folder
 	Client *Client
 	Show   Watcher
+	Least  int64 // bytes that an attempt before found too few for the file; 0: none did
 }
 
 // A Watcher shows how far a job is and knows of the other jobs.
@@ -82,7 +84,7 @@ func (j *Job) complete(ctx context.Context, p *partial) error {
 		}
 	}
 	j.Show.Loads(p.size, total)
-	if err := j.room(p, total-p.size); err != nil {
+	if err := j.room(p, cmp.Or(total, j.Least)-p.size); err != nil {
 		return err
 	}
 	if err := p.note(j.URL, resp); err != nil {
@@ -123,16 +125,14 @@ func (j *Job) copy(ctx context.Context, p *partial, body io.Reader, total int64)
 		n, readErr := body.Read(buf)
 		if n > 0 {
 			if _, err := p.Write(buf[:n]); err != nil {
-				fail := Disk(err)
-				if fail.Kind == DiskFull {
-					p.remove()
+				if fail := Disk(err); fail.Kind != DiskFull {
+					return fail
 				}
-				return fail
+				return j.tooLarge(p, total, 0)
 			}
 			if j.Show.Loads(p.size, total) {
 				if free, err := j.Folder.Free(); err == nil && free < -j.Folder.Reserve/2 {
-					p.remove()
-					return Full(-free, 0)
+					return j.tooLarge(p, total, -free)
 				}
 			}
 		}
@@ -143,4 +143,11 @@ func (j *Job) copy(ctx context.Context, p *partial, body io.Reader, total int64)
 			return j.Client.Broken(ctx, readErr)
 		}
 	}
+}
+
+// tooLarge gives the space back. Who does not say how long the file is is not asked
+// again before there is space for more than what was written.
+func (j *Job) tooLarge(p *partial, total, missing int64) error {
+	p.remove()
+	return Full(missing, max(total, p.size+1))
 }
