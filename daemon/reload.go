@@ -73,7 +73,7 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 		case <-again:
 			again = d.refresh(ctx)
 		case <-due:
-			if d.take(ctx, held) || d.view().plan != nil {
+			if d.takeHeld(ctx, held) || d.view().plan != nil {
 				held, due = nil, nil
 			} else {
 				due = time.After(d.holdFor)
@@ -91,19 +91,27 @@ func (d *Daemon) refresh(ctx context.Context) (again <-chan time.Time) {
 		return nil
 	}
 	g, err := d.compile(v.bytes)
-	if err != nil || len(plan.Diff(v.plan, g.plan)) > 0 {
-		if err == nil {
-			err = d.apply(ctx, g)
-		}
-		if err != nil {
-			d.log.Error("what is new of artifacts is not served yet", "err", summary(strings.Split(err.Error(), "\n")))
-			return time.After(d.holdFor)
-		}
-		d.mu.Lock()
-		d.now.status.Warnings = g.warnings
-		d.mu.Unlock()
+	if err == nil {
+		err = d.renew(ctx, g)
 	}
+	if err != nil {
+		d.log.Error("what is new of artifacts is not served yet", "err", summary(strings.Split(err.Error(), "\n")))
+		return time.After(d.holdFor)
+	}
+	d.mu.Lock()
+	d.now.status.Warnings = g.warnings
+	d.mu.Unlock()
 	d.notifyStatus()
+	return nil
+}
+
+// renew makes what is served follow g, whose file is served already. The lines of
+// the plan leave out what only the artifacts see, such as the query of a URL.
+func (d *Daemon) renew(ctx context.Context, g *generation) error {
+	if len(plan.Diff(d.view().plan, g.plan)) > 0 {
+		return d.apply(ctx, g)
+	}
+	d.artifacts.Apply(g.plan)
 	return nil
 }
 
@@ -166,8 +174,8 @@ func (d *Daemon) consider(ctx context.Context, c watch.Content) *generation {
 		return nil
 	}
 	v := d.view()
-	if g.hash == v.status.Hash {
-		d.accept(g) // the file is as it was: what was wrong with it is mended
+	if g.hash == v.status.Hash { // what was wrong with the file is mended, or the machine has another boot loader
+		d.conclude(g, d.renew(ctx, g))
 		return nil
 	}
 	if what := vanished(v.plan, g.plan); what != "" {
@@ -183,19 +191,30 @@ func (d *Daemon) consider(ctx context.Context, c watch.Content) *generation {
 
 // take applies g and notes the outcome; it reports success.
 func (d *Daemon) take(ctx context.Context, g *generation) bool {
-	if err := d.apply(ctx, g); err != nil {
+	return d.conclude(g, d.apply(ctx, g))
+}
+
+// takeHeld takes g, which has waited: what its plan follows from may be another now.
+func (d *Daemon) takeHeld(ctx context.Context, g *generation) bool {
+	g, err := d.compile(g.bytes)
+	if err != nil {
+		d.reject(api.Broken, err)
+		return false
+	}
+	return d.take(ctx, g)
+}
+
+// conclude notes how applying g ended; it reports success.
+func (d *Daemon) conclude(g *generation, err error) bool {
+	if err != nil {
 		d.reject(api.Rejected, err)
 		return false
 	}
-	d.accept(g)
-	return true
-}
-
-func (d *Daemon) accept(g *generation) {
 	d.mu.Lock()
 	d.now.status.Warnings = g.warnings
 	d.mu.Unlock()
 	d.setState(api.Applied, nil)
+	return true
 }
 
 func (d *Daemon) reject(s api.FileState, err error) {
