@@ -57,12 +57,8 @@ func (s *Store) take(key string, names []plan.File) *item {
 	switch _, ready := s.ready.Load(key); {
 	case ready:
 		s.present(it)
-	case it.state == Present && it.file().Fetched(): // it vanished
-		it.state = Waiting
-	case !it.wanted():
-		it.state = OnDemand
-	case it.state == OnDemand:
-		it.state = Waiting
+	case !it.wanted(), it.state == OnDemand, it.state == Present && it.file().Fetched(): // the last vanished
+		it.await()
 	}
 	return it
 }

@@ -234,6 +234,35 @@ func TestReadOnlyDisk(t *testing.T) {
 	wantServed(t, g, v)
 }
 
+// Who empties the store's folder gets the files anew.
+func TestRemovedFile(t *testing.T) {
+	w := newWeb(t)
+	v := newVersion(1)
+	w.put("/a", v)
+	g := newRig(t, dirOf(t), nil)
+	g.apply(yamlOf(w.URL+"/a", v))
+	g.awaitAll()
+	for _, sum := range g.folder.Sums() {
+		if err := os.Remove(g.folder.Whole(sum)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all is here again", func() bool { return len(g.folder.Sums()) == 3 })
+	g.awaitAll()
+	wantServed(t, g, v)
+}
+
+// What keeps the helper from reading a file is no damage to it.
+func TestDamaged(t *testing.T) {
+	for err, want := range map[error]bool{
+		unix.EIO: true, unix.EUCLEAN: true, unix.EMFILE: false, unix.ENFILE: false, unix.ENOMEM: false, unix.EACCES: false, nil: false,
+	} {
+		if got := damaged(err); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
 // Bytes that change on the disk are found after a start, and fetched again.
 func TestDamagedFile(t *testing.T) {
 	w := newWeb(t)

@@ -64,6 +64,14 @@ func (it *item) wanted() bool {
 	return it.asked
 }
 
+// await makes it one that is not here, to be fetched now or when it is asked for.
+func (it *item) await() {
+	it.state, it.next = Waiting, time.Time{}
+	if !it.wanted() {
+		it.state = OnDemand
+	}
+}
+
 // rank orders items: a node needs its kernel first.
 func (it *item) rank() int {
 	best := 9

@@ -131,9 +131,9 @@ func (s *Store) look() {
 	for _, it := range s.order {
 		switch {
 		case it.cancel != nil:
-		case !it.file().Fetched():
+		case it.state != DiskFull:
 			s.lookAt(it)
-		case it.state == DiskFull && err == nil && it.problem.Need > 0 && free-s.claimed(it) >= it.problem.Need:
+		case err == nil && it.problem.Need > 0 && free-s.claimed(it) >= it.problem.Need:
 			it.next = time.Time{}
 		}
 	}
