@@ -53,6 +53,9 @@ func (s *Store) take(key string, names []plan.File) *item {
 		it = &item{key: key, state: Waiting}
 		s.items[key] = it
 	}
+	if it.cancel != nil && it.file().URL != names[0].URL {
+		it.cancel() // what is here stays, and the new URL is asked for the rest
+	}
 	it.names, it.dropped, it.next = names, false, time.Time{}
 	switch _, ready := s.ready.Load(key); {
 	case ready:

@@ -133,6 +133,26 @@ func TestSwapGoesOnAfterARestart(t *testing.T) {
 	wantServed(t, g, two)
 }
 
+// A URL that is corrected while the old one gives next to nothing is used at once.
+func TestNewURLIsUsedAtOnce(t *testing.T) {
+	w := newWeb(t)
+	v := newVersion(1)
+	w.put("/slow", v)
+	w.put("/fast", v)
+	w.gate("/slow/rootfs")
+	g := newRig(t, dirOf(t), nil)
+	g.apply(yamlOf(w.URL+"/slow", v))
+	g.await(plan.PartInitramfs, Present)
+	g.await(plan.PartRootfs, Downloading)
+	g.apply(yamlOf(w.URL+"/fast", v))
+	begun := time.Now()
+	g.await(plan.PartRootfs, Present)
+	if took := time.Since(begun); took > g.times.header/2 {
+		t.Errorf("the old URL was waited for, %s", took)
+	}
+	wantServed(t, g, v)
+}
+
 // A file that came just before nothing named it any more goes a little later.
 func TestFreshFilesGoLater(t *testing.T) {
 	w := newWeb(t)
