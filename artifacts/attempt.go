@@ -46,6 +46,10 @@ func (s *Store) verify(ctx context.Context, it *item, f *plan.File) error {
 		return nil
 	}
 	s.checked.Delete(it.key)
+	before, _ := fetch.Identify(f.File) // zero: it is not there
+	s.mu.Lock()
+	it.tried = before
+	s.mu.Unlock()
 	id, err := fetch.Verify(ctx, f.File, f.SHA256, &watcher{s, it, f})
 	if err == nil {
 		s.checked.Store(it.key, id)

@@ -36,6 +36,7 @@ type item struct {
 	done    int64 // bytes that are here, or that were read when verifying
 	rate    rate
 	problem *fetch.Failure // of the last attempt
+	tried   fetch.Identity // a file of the user's, when it was verified last
 	next    time.Time      // not tried again before
 	fails   int            // in a row
 	gained  bool           // the attempt has got something

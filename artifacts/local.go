@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/artifacts/fetch"
-	"helperd/internal/files"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -35,7 +34,15 @@ func (s *Store) lookAt(it *item) {
 		}
 		return
 	}
-	if it.state == Present && !s.verified(f) || it.state == Missing && files.Regular(f.File) == nil {
+	changed := false
+	switch it.state {
+	case Present:
+		changed = !s.verified(f)
+	case Missing, Failed:
+		id, err := fetch.Identify(f.File)
+		changed = err == nil && id != it.tried
+	}
+	if changed {
 		it.state, it.problem, it.next = Waiting, nil, time.Time{}
 	}
 }

@@ -34,7 +34,7 @@ func TestLocalFileWithChecksum(t *testing.T) {
     initramfs: {file: %s}
     rootfs: {file: %s, sha256: %s}
 `, name("kernel"), strings.ToUpper(sumOf(v.kernel)), name("initramfs"), name("rootfs"), sumOf(v.rootfs)) + nodes
-	g := newRig(t, dirOf(t), nil)
+	g := newRig(t, dirOf(t), func(s *Store) { s.times.slow = time.Hour }) // a file that was put right does not wait for it
 	g.apply(yaml)
 	g.await(plan.PartKernel, Present)
 	if p := g.boots().File(plan.PartKernel).Path; p != "/artifacts/rhcos/kernel" {
