@@ -44,7 +44,7 @@ func (r *Row) ETA() time.Duration {
 	if r.Rate == 0 || r.Size <= r.Done {
 		return 0
 	}
-	return time.Duration(r.Size-r.Done) * time.Second / time.Duration(r.Rate)
+	return time.Duration(float64(r.Size-r.Done) / float64(r.Rate) * float64(time.Second)) // in whole numbers 10 GB are too many ns
 }
 
 // Pending reports whether the file is still to come.
