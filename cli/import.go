@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -155,7 +156,7 @@ func openArchive(path string) (archive, error) {
 	case err != nil:
 		return nil, err
 	case st.IsDir():
-		return folder(path), nil
+		return folder(path + string(filepath.Separator)), nil // with it a link to a folder is followed
 	case st.Mode().IsRegular():
 		return tarFile(path), nil
 	}
