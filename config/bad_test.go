@@ -117,6 +117,7 @@ func TestBadFiles(t *testing.T) {
 		{"stream and files", "    rootfs: {file: /srv/rootfs}", "    stream: {file: /srv/stream.json}", []string{`9:13: the stream already names the kernel`, `10:16: the stream already names the initramfs`}},
 		{"stream by plain HTTP", "    kernel: {file: /srv/kernel}\n    initramfs: {file: /srv/initramfs}\n    rootfs: {file: /srv/rootfs}\n", "    stream: {url: \"http://m.example.com/s.json\"}\n", []string{`9:19: warning: artifact "rhcos" stream: it comes by plain HTTP`}},
 		{"other arch", "name: worker0,", "name: worker0, arch: aarch64,", []string{`21:31: its arch is aarch64 and artifact "rhcos" is for x86_64`}},
+		{"URL of another kind with a password", "{file: /srv/kernel}", "{url: \"ftp://u:geh@eim@m.example.com/k\", sha256: 1111111111111111111111111111111111111111111111111111111111111111}", []string{`9:19: "ftp://m.example.com/k" cannot be fetched`}},
 		{"URL of another kind", "{file: /srv/kernel}", "{url: \"ftp://m.example.com/k\", sha256: 1111111111111111111111111111111111111111111111111111111111111111}", []string{`9:19: "ftp://m.example.com/k" cannot be fetched; write http://HOST/PATH`}},
 		{"artifact name", "- name: rhcos", "- name: rhcos/4", []string{`8:11: the name becomes part of an address`, `15:16: there is no artifact "rhcos"; did you mean "rhcos/4"?`}},
 		{"artifact with rootfs and metal", "    rootfs:", "    metal: {file: /srv/metal}\n    rootfs:", []string{`11:12: rootfs and metal are of different installers`}},

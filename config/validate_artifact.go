@@ -76,7 +76,7 @@ func (v *validator) source(p, who string, s Source, pinned bool) {
 	case s.URL != "":
 		u, err := url.Parse(s.URL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.ContainsFunc(s.URL, unicode.IsSpace) {
-			v.errorf(p+".url", "%s: %q cannot be fetched; write http://HOST/PATH or https://HOST/PATH", who, clip(s.URL))
+			v.errorf(p+".url", "%s: %q cannot be fetched; write http://HOST/PATH or https://HOST/PATH", who, clip(withoutUser(s.URL)))
 		}
 		if u != nil && u.Scheme == "http" && !pinned && s.SHA256 == "" {
 			v.warnf(p+".url", "%s: it comes by plain HTTP and says which files are right, so anybody on the way can change what nodes boot; write https://, or its sha256 beside it", who)
@@ -101,4 +101,13 @@ func printable(s string) string {
 		}
 	}
 	return ""
+}
+
+// withoutUser is a URL without user and password: what is said of a file is logged.
+func withoutUser(address string) string {
+	scheme, rest, _ := strings.Cut(address, "//")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		return scheme + "//" + rest[i+1:]
+	}
+	return address
 }

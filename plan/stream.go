@@ -97,7 +97,7 @@ func ParseStream(b []byte) (*Stream, error) {
 func (f *streamFile) bad() string {
 	u, err := url.Parse(f.Location)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Sprintf("location %.80q cannot be fetched", f.Location)
+		return fmt.Sprintf("location %.80q cannot be fetched", Shown(f.Location))
 	}
 	if sum, err := hex.DecodeString(f.SHA256); err != nil || len(sum) != 32 {
 		return fmt.Sprintf("sha256 %.80q is not 64 hex digits", f.SHA256)

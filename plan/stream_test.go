@@ -31,6 +31,14 @@ func TestParseStream(t *testing.T) {
 	}
 }
 
+// An error says what a stream has, without passwords.
+func TestBadLocationTellsNoPassword(t *testing.T) {
+	bad := strings.Replace(string(exampleStream(t)), "https://mirror", "ftp://user:geheim@mirror", 1)
+	if _, err := ParseStream([]byte(bad)); err == nil || strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "ftp://mirror") {
+		t.Error(err)
+	}
+}
+
 // What comes from the network is whole, or an error.
 func FuzzParseStream(f *testing.F) {
 	f.Add(exampleStream(f))

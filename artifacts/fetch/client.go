@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -136,8 +137,11 @@ func (c *Client) Broken(ctx context.Context, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err // without the URL
 	}
+	if strings.HasPrefix(err.Error(), "invalid proxy address") { // what is wrong with it may be a part of the password
+		return &Failure{Kind: Passing, Text: "the address of the proxy in HTTP_PROXY or HTTPS_PROXY is no URL; correct it and restart helperd"}
+	}
 	return &Failure{Kind: Passing, Text: secret.ReplaceAllString(err.Error(), "//")}
 }
 
-// secret is user and password of a URL, as in an error about a proxy.
-var secret = regexp.MustCompile(`//[^/@\s"]*@`)
+// secret is user and password of a URL. A password may have any letter.
+var secret = regexp.MustCompile(`//[^\s"]*@`)

@@ -100,8 +100,15 @@ func TestDiskInWords(t *testing.T) {
 // An error about a proxy has its address, and that may have a password.
 func TestErrorsTellNoPassword(t *testing.T) {
 	c := NewClient("test", time.Second, time.Second)
-	err := c.Broken(t.Context(), errors.New(`invalid proxy address "http://user:geheim@proxy:3128"`))
-	if strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "proxy:3128") {
-		t.Error(err)
+	for text, want := range map[string]string{
+		`proxyconnect "http://user:geheim@proxy:3128"`:                                                                     "proxy:3128",
+		`proxyconnect "http://user:ge@heim@proxy:3128"`:                                                                    "proxy:3128",
+		`failed to parse Location header "http://user:geheim/heim@host/x"`:                                                 "host/x",
+		`invalid proxy address "http://user:ge%heim@proxy": parse "http://user:ge%heim@proxy": invalid URL escape "%heim"`: "HTTPS_PROXY",
+	} {
+		err := c.Broken(t.Context(), errors.New(text))
+		if strings.Contains(err.Error(), "heim") || !strings.Contains(err.Error(), want) {
+			t.Error(err)
+		}
 	}
 }
