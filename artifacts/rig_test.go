@@ -102,7 +102,7 @@ type rig struct {
 func quick(s *Store) {
 	s.times = times{
 		poll: 50 * time.Millisecond, retry: 20 * time.Millisecond, slow: 50 * time.Millisecond, stall: 20 * time.Second,
-		header: 20 * time.Second, again: 100 * time.Millisecond, linger: 0,
+		header: 20 * time.Second, stream: 20 * time.Second, again: 100 * time.Millisecond, linger: 0,
 	}
 }
 

@@ -57,6 +57,7 @@ type times struct {
 	slow   time.Duration // after a first failure that a person must mend
 	stall  time.Duration // without a byte
 	header time.Duration // for a server's first answer
+	stream time.Duration // for one attempt to read a stream, which is small
 	again  time.Duration // between questions for a stream that may have changed
 	linger time.Duration // for which a version that nobody needs stays at least
 	fresh  time.Duration // for which a file that nothing names stays after it came
@@ -87,7 +88,7 @@ func Open(opt Options) *Store {
 	s.folder = fetch.Folder{Dir: opt.Dir, Reserve: reserve}
 	s.times = times{
 		poll: 3 * time.Second, retry: time.Second, slow: time.Minute, stall: time.Minute, header: 30 * time.Second,
-		again: time.Hour, linger: 10 * time.Minute, fresh: 10 * time.Minute,
+		stream: 2 * time.Minute, again: time.Hour, linger: 10 * time.Minute, fresh: 10 * time.Minute,
 	}
 	s.client = fetch.NewClient("helperd/"+opt.Version, s.times.stall, s.times.header)
 	s.describeMetrics()

@@ -168,11 +168,9 @@ func (s *Store) startStreams(ctx context.Context) time.Duration {
 	return wait
 }
 
-// streamTime bounds one attempt: a stream is small.
-const streamTime = 2 * time.Minute
-
 func (s *Store) fetchStream(ctx context.Context, src plan.Origin, st *stream) error {
-	ctx, cancel := context.WithTimeout(ctx, streamTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.times.stream,
+		&fetch.Failure{Kind: fetch.Passing, Text: fmt.Sprintf("it did not come whole in %s", s.times.stream)})
 	defer cancel()
 	s.mu.Lock()
 	h := http.Header{}

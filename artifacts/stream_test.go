@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"helperd/plan"
 )
@@ -176,6 +177,23 @@ func TestStreamFailures(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestStreamThatTrickles(t *testing.T) {
+	w, _ := streamWeb(t)
+	w.set(func() {
+		w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+			_ = http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+			return true
+		}
+	})
+	g := newRig(t, dirOf(t), func(s *Store) { s.times.stream = 100 * time.Millisecond })
+	g.apply(streamYAML(fmt.Sprintf("url: %q", w.URL+"/stream.json")))
+	eventually(t, "the reason is told", func() bool {
+		r := g.Rows()[0]
+		return r.State == Waiting && strings.Contains(r.Detail, "did not come whole in 100ms")
+	})
 }
 
 // A stream that is not pinned must not come by plain HTTP when it is declared by HTTPS.

@@ -125,7 +125,7 @@ func refusal(resp *http.Response) *Failure {
 // Broken says why no answer came, or why it broke off.
 func (c *Client) Broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &Failure{Kind: Passing, Text: fmt.Sprintf("nothing came for %s", c.stall)}
@@ -140,8 +140,12 @@ func (c *Client) Broken(ctx context.Context, err error) error {
 	if strings.HasPrefix(err.Error(), "invalid proxy address") { // what is wrong with it may be a part of the password
 		return &Failure{Kind: Passing, Text: "the address of the proxy in HTTP_PROXY or HTTPS_PROXY is no URL; correct it and restart helperd"}
 	}
-	return &Failure{Kind: Passing, Text: secret.ReplaceAllString(err.Error(), "//")}
+	return &Failure{Kind: Passing, Text: ownPort.ReplaceAllString(secret.ReplaceAllString(err.Error(), "//"), "")}
 }
+
+// ownPort is this side of a connection. It is another at each attempt, and the same
+// failure again would be news.
+var ownPort = regexp.MustCompile(`\S+->`)
 
 // secret is user and password of a URL. A password may have any letter.
 var secret = regexp.MustCompile(`//[^\s"]*@`)

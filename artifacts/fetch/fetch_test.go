@@ -97,6 +97,15 @@ func TestDiskInWords(t *testing.T) {
 	}
 }
 
+// The same failure again is no news: its text must be the same.
+func TestErrorsAreTheSameAgain(t *testing.T) {
+	c := NewClient("test", time.Second, time.Second)
+	err := c.Broken(t.Context(), errors.New("dial tcp: lookup mirror.example.com on 192.168.7.1:53: read udp 192.168.7.2:43110->192.168.7.1:53: i/o timeout"))
+	if want := "dial tcp: lookup mirror.example.com on 192.168.7.1:53: read udp 192.168.7.1:53: i/o timeout"; err.Error() != want {
+		t.Error(err)
+	}
+}
+
 // An error about a proxy has its address, and that may have a password.
 func TestErrorsTellNoPassword(t *testing.T) {
 	c := NewClient("test", time.Second, time.Second)
