@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/artifacts/fetch"
 	"helperd/internal/netns"
 	"helperd/plan"
 	"helperd/timeline"
@@ -112,6 +113,24 @@ func TestUnknownLengthIsNotTriedInVain(t *testing.T) {
 	}
 	if most > 0 {
 		t.Errorf("attempt after attempt writes %d bytes to a disk that is too small", most)
+	}
+}
+
+// Under a quota there is space to see, and each attempt writes until it is reached.
+func TestQuotaIsTriedRarely(t *testing.T) {
+	g := newRig(t, dirOf(t), nil)
+	if err := g.folder.Make(); err != nil {
+		t.Fatal(err)
+	}
+	it := &item{names: []plan.File{{Path: "/a"}}, size: 1000}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for range 12 {
+		it.gained = true
+		g.failed(it, fetch.Full(0, 1000))
+	}
+	if wait := time.Until(it.next); wait < 50*g.times.slow || it.problem.Need != 0 {
+		t.Errorf("tried again in %s, or with %d bytes free", wait, it.problem.Need)
 	}
 }
 

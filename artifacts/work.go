@@ -93,18 +93,22 @@ func (s *Store) failed(it *item, err error) {
 	}
 	first := it.problem == nil || it.problem.Text != f.Text
 	it.state, it.problem = State(f.Kind), f
-	if it.gained && !f.Slow {
+	if it.gained && !f.Slow && f.Kind != fetch.DiskFull {
 		it.fails = 0 // a server that gives is asked again soon
 	}
 	wait := backoff(s.times.retry, longestRetry, it.fails)
 	if f.Slow {
 		wait = backoff(s.times.slow, longestSlow, it.fails)
 	}
-	it.fails++
 	if f.Kind == fetch.DiskFull {
 		f.Need = cmp.Or(f.Need, it.size)
-		wait = s.times.slow // look finds space sooner; a quota is not seen there
+		// look finds space sooner, but for a quota: that it does not see.
+		wait = s.times.slow
+		if free, err := s.folder.Free(); err == nil && it.gained && f.Need <= free {
+			f.Need, wait = 0, backoff(s.times.slow, longestSlow, it.fails)
+		}
 	}
+	it.fails++
 	it.next = time.Now().Add(max(wait, min(f.After, longestRetry)))
 	s.count.failures.Inc()
 	if first { // the same again is no news
