@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"helperd/api"
 	"helperd/internal/netns"
@@ -45,7 +46,7 @@ func TestHeldFileFollowsTheFactsOfItsTime(t *testing.T) {
 	stream := filepath.Join(t.TempDir(), "stream.json")
 	putStream(t, stream, "http://192.168.67.3", "one", "")
 	text := booting("    stream: {file: "+stream+"}\n", "x86_64")
-	h := start(t, t.TempDir(), text, nil)
+	h := start(t, t.TempDir(), text, func(h *house) { h.holdFor = 3 * time.Second })
 	rootfs := func(v view) string { return v.plan.Artifacts[0].Wanted.File(plan.PartRootfs).SHA256 }
 	before := rootfs(h.view())
 	lines := strings.SplitAfter(text, "\n")
