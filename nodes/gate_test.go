@@ -175,3 +175,41 @@ func TestNeighboursOfNobody(t *testing.T) {
 		}
 	}
 }
+
+// What once let an installed node have its ignition file, which holds the cluster's secrets, is of no use to who finds it later.
+func TestNothingServesAnInstalledNode(t *testing.T) {
+	late := func(g *rig) string { // the token was never used
+		g.Acked(g.node.MACs[0], g.node.IP)
+		token := g.Boot(g.node, g.node.IP).Token
+		g.wait(failedWithin)
+		return token
+	}
+	for _, tt := range []struct {
+		name    string
+		prepare func(*rig) string
+	}{
+		{"a token that was never used", late},
+		{"a token that was used a moment ago", func(g *rig) string { return g.install(t) }},
+		{"an open gate", func(g *rig) string { g.Arm(g.node); return "" }},
+		{"an ISO", func(g *rig) string { return g.ISOToken(g.node) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t)
+			g.neighbours = g.node.MACs
+			token := tt.prepare(g)
+			if err := g.Admit(g.node, g.node.IP, token); err != nil {
+				t.Fatal(err)
+			}
+			g.Seen(g.node, FirstBoot)
+			if p := g.State(g.node).Phase; p != Installed {
+				t.Fatalf("phase %s", p)
+			}
+			for range 2 {
+				if err := g.Admit(g.node, g.node.IP, token); err == nil {
+					t.Error("an installed node gets its ignition file")
+				}
+				g.restart(t)
+			}
+		})
+	}
+}

@@ -200,9 +200,8 @@ func (r *Registry) Seen(n *plan.Node, evidence string) {
 	if s.Phase == Installed || installer || old {
 		return
 	}
+	*s = State{Node: s.Node, MACs: s.MACs, Evidence: evidence} // no token and no open gate outlives the installation
 	r.enter(s, Installed)
-	s.Evidence, s.Protection, s.Ordered, s.Retries = evidence, "", false, 0
-	s.ISOToken, s.ISOEnd = "", time.Time{}
 	r.save(s)
 	r.events.Emit(timeline.Event{Kind: timeline.NodeInstalled, Node: n.FQDN, Detail: evidence})
 }
