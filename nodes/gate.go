@@ -38,7 +38,7 @@ func (r *Registry) Admit(n *plan.Node, addr netip.Addr, token string) error {
 	s, now := *r.get(n), r.now()
 	iso := r.isoOpen(&s) && same(token, s.ISOToken)
 	r.mu.Unlock()
-	over := !s.TokenEnd.IsZero() && now.After(s.TokenEnd)
+	over := s.over(now)
 	switch {
 	case !over && (iso || !now.After(s.GateEnd)):
 		return nil
@@ -59,12 +59,15 @@ func (r *Registry) Admit(n *plan.Node, addr netip.Addr, token string) error {
 func (s *State) installing(now time.Time) bool {
 	switch s.Phase {
 	case Installing:
-		return s.TokenEnd.IsZero() || !now.After(s.TokenEnd)
+		return !s.over(now)
 	case Written, DiskBoot:
-		return !s.TokenEnd.IsZero() && !now.After(s.TokenEnd)
+		return !s.TokenEnd.IsZero() && !s.over(now)
 	}
 	return false
 }
+
+// over reports whether the time after the first complete fetch has passed.
+func (s *State) over(now time.Time) bool { return !s.TokenEnd.IsZero() && now.After(s.TokenEnd) }
 
 // toInstall says how a node that is not being installed comes to be.
 func toInstall(s *State, n *plan.Node) string {

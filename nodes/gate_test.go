@@ -213,3 +213,37 @@ func TestNothingServesAnInstalledNode(t *testing.T) {
 		})
 	}
 }
+
+// The old system runs on until the machine is switched off, whatever it is to boot then.
+func TestISOOfAnOrderedNode(t *testing.T) {
+	g := newRig(t)
+	g.Seen(g.node, "its 10250 answers")
+	g.Reinstall(g.node)
+	token := g.ISOToken(g.node)
+	g.Seen(g.node, "its 10250 answers")
+	if err := g.CheckISOToken(g.node, token); err != nil {
+		t.Errorf("the old system has taken the order back: %v", err)
+	}
+}
+
+// Its token has ended with the first attempt.
+func TestISOAfterAFailedInstallation(t *testing.T) {
+	g := newRig(t)
+	if err := g.Admit(g.node, g.node.IP, g.ISOToken(g.node)); err != nil {
+		t.Fatal(err)
+	}
+	g.IgnitionFetched(g.node)
+	g.wait(11 * time.Minute)
+	if err := g.Admit(g.node, g.node.IP, g.ISOToken(g.node)); err != nil {
+		t.Errorf("the ISO that was asked for again is worthless: %v", err)
+	}
+}
+
+func TestArmLeavesTheISO(t *testing.T) {
+	g := newRig(t)
+	token := g.ISOToken(g.node)
+	g.Arm(g.node)
+	if err := g.CheckISOToken(g.node, token); err != nil {
+		t.Error(err)
+	}
+}

@@ -43,7 +43,7 @@ func (r *Registry) Arm(n *plan.Node) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
-	if s.Phase != Installing && !(s.Phase == Armed && s.Ordered) {
+	if s.Phase != Installing && !(s.Phase == Armed && (s.Ordered || r.isoOpen(s))) {
 		s = r.order(n)
 	}
 	s.GateEnd, s.TokenEnd = r.now().Add(gateFor), time.Time{}
@@ -57,14 +57,14 @@ func (r *Registry) Arm(n *plan.Node) time.Time {
 
 // ISOToken orders n to be installed from an ISO, and gives the token that lets the ISO, and with it
 // the cluster's secrets, be fetched. It serves for 24 hours or until n is installed; asking again
-// prolongs it.
+// prolongs it, or gives another when the ignition file was fetched with it ten minutes ago.
 func (r *Registry) ISOToken(n *plan.Node) string {
 	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.get(n)
-	if !r.isoOpen(s) {
-		ran := s.Phase != Armed && s.Phase != Installing
+	if !r.isoOpen(s) || s.over(r.now()) {
+		ran := s.Ordered || s.Phase != Armed && s.Phase != Installing
 		s = r.order(n)
 		s.Ordered = ran // without an old system all that answers is the new one
 		s.ISOToken = rand.Text()
