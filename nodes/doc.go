@@ -2,7 +2,8 @@
 // boots its disk, the token that lets it fetch its ignition, and the address that DHCP proved to be
 // its own. It survives restarts.
 //
-// Boot once: a complete fetch of rootfs and ignition earns a node one boot from its disk. Installed
+// Boot once: a complete fetch of rootfs and ignition earns a node one boot from its disk; of
+// the rootfs alone, where its cluster has no ignition files here. Installed
 // is a node only when its system is seen: it connects to the machine config server (22623), or its
 // 6443, 22623 or 10250 answers. The balancer says so of the first three, Probe of the last. A
 // network boot within 15 minutes of a disk boot without that evidence is a failed installation,

@@ -181,7 +181,8 @@ func (r *Registry) fetched(n *plan.Node, note func(*State)) {
 		return
 	}
 	note(s)
-	if s.RootfsDone && s.IgnitionDone {
+	wanted := n.Boot == nil || n.Boot.Ignition != ""
+	if s.RootfsDone && (s.IgnitionDone || !wanted) {
 		r.enter(s, Written)
 	}
 	r.save(s)

@@ -374,3 +374,15 @@ func TestStoriesAfterARestart(t *testing.T) {
 		t.Errorf("stage %s of an installed node", s.Stage)
 	}
 }
+
+// An image that brings its ignition along, such as the agent installer's, asks for none.
+func TestInstalledWithoutIgnitionOfOurs(t *testing.T) {
+	g := newRig(t)
+	g.node.Boot = &plan.Boot{Image: "/artifacts/agent/rootfs"}
+	g.Boot(g.node, g.node.IP)
+	g.RootfsFetched(g.node)
+	g.wait(5 * time.Minute)
+	if !g.Boot(g.node, g.node.IP).Disk {
+		t.Error("it is installed again at every boot")
+	}
+}
