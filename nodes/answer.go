@@ -28,7 +28,7 @@ func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
 	if p.NodeByAddr(addr) != nil || slices.Contains(p.Helper.Addresses(), addr) || slices.ContainsFunc(p.Hosts, has) {
 		return false
 	}
-	if !slices.ContainsFunc(p.Networks, func(n plan.Network) bool { return n.Prefix.Contains(addr) }) {
+	if !slices.ContainsFunc(p.Networks, func(n plan.Network) bool { return n.Prefix.Contains(addr) }) || r.another(n, addr) {
 		return false
 	}
 	r.proofsMu.Lock()

@@ -118,3 +118,30 @@ func TestPeek(t *testing.T) {
 	g.wait(time.Minute)
 	agree("installed")
 }
+
+// DHCP gave the node its address, and another machine has taken it.
+func TestTokenOnlyForTheNodesCard(t *testing.T) {
+	g := newRig(t)
+	g.Acked(g.node.MACs[0], g.node.IP)
+	g.neighbours = []plan.MAC{{9}}
+	if s := g.Boot(g.node, g.node.IP); s.Token != "" {
+		t.Error("another machine at the node's address gets its token")
+	}
+	g.neighbours = g.node.MACs
+	if s := g.Boot(g.node, g.node.IP); s.Token == "" {
+		t.Error("the node gets none")
+	}
+}
+
+// DHCP tells us of nodes alone, so who has an address of the pool is seen in the neighbour table.
+func TestStrangerOfThePoolDecidesNothing(t *testing.T) {
+	g := newRig(t)
+	p := &plan.Plan{Networks: []plan.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/24")}}, Nodes: []*plan.Node{g.node}}
+	g.install(t)
+	g.wait(time.Hour)
+	g.neighbours = []plan.MAC{{9}}
+	g.Answer(p, g.node, netip.MustParseAddr("10.0.0.99"))
+	if ph := g.State(g.node).Phase; ph != Written {
+		t.Errorf("phase %s", ph)
+	}
+}

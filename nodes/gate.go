@@ -79,10 +79,7 @@ func toInstall(s *State, n *plan.Node) string {
 
 // prove says why nobody knows that addr is n's; nil: it is.
 func (r *Registry) prove(n *plan.Node, addr netip.Addr) error {
-	macs, err := r.Neighbours(addr)
-	if err != nil {
-		r.log.Warn("neighbour table not readable", "err", err)
-	}
+	macs := r.neighbours(addr)
 	for _, m := range macs {
 		if !owns(n, m) {
 			return notYet("%s is at the machine with MAC %s, which is none of %s; add it to the node's `mac` if it is a card of that machine, or `helperd nodes arm %s`", addr, m, n.Name, n.Name)

@@ -34,4 +34,19 @@ func neighbours(addr netip.Addr) ([]plan.MAC, error) {
 	return out, nil
 }
 
+// neighbours gives who has addr on our networks, as far as that is known.
+func (r *Registry) neighbours(addr netip.Addr) []plan.MAC {
+	macs, err := r.Neighbours(addr)
+	if err != nil {
+		r.log.Warn("neighbour table not readable", "err", err)
+	}
+	return macs
+}
+
+// another reports whether the machine at addr is on our networks and has none of n's MACs. Firmware
+// and loaders use the card that n's script is named after.
+func (r *Registry) another(n *plan.Node, addr netip.Addr) bool {
+	return slices.ContainsFunc(r.neighbours(addr.Unmap()), func(m plan.MAC) bool { return !owns(n, m) })
+}
+
 func owns(n *plan.Node, m plan.MAC) bool { return slices.Contains(n.MACs, m) }
