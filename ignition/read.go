@@ -115,9 +115,9 @@ func ending(left time.Duration) string {
 	return fmt.Sprintf("a certificate in it ends in %s, and it is refused then", left.Round(time.Minute))
 }
 
-// Ends is when the first certificate of the role's file ends; zero: it has none, or cannot be read.
-func (s *Store) Ends(g *plan.Ignition) time.Time {
-	f, err := s.load(g.File)
+// Ends is when the first certificate of an ignition file ends; zero: it has none, or cannot be read.
+func (s *Store) Ends(path string) time.Time {
+	f, err := s.load(path)
 	if err != nil || f.err != nil {
 		return time.Time{}
 	}

@@ -200,7 +200,7 @@ func TestProblems(t *testing.T) {
 	want()
 	g.write(t, "w0.ign", "{")
 	want("w0.ign of ocp4.example.com is no ignition file")
-	if end := g.Ends(g.role); !end.Equal(today.Add(7 * time.Hour)) {
+	if end := g.Ends(g.role.File); !end.Equal(today.Add(7 * time.Hour)) {
 		t.Errorf("ends at %v", end)
 	}
 }

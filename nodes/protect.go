@@ -88,13 +88,16 @@ func (r *Registry) expired(cl *plan.Cluster) bool {
 	}
 	for i := range p.HTTP.Ignition {
 		g := &p.HTTP.Ignition[i]
-		if g.Cluster == cl.Zone && g.Node == nil {
-			if end := r.ignition.Ends(g); !end.IsZero() && r.now().After(end) {
-				return true
-			}
+		if g.Cluster == cl.Zone && g.Node == nil && (r.ended(g.File) || r.ended(g.Bootstrap())) {
+			return true
 		}
 	}
 	return false
+}
+
+func (r *Registry) ended(file string) bool {
+	end := r.ignition.Ends(file)
+	return !end.IsZero() && r.now().After(end)
 }
 
 // lives reports whether the control plane of cl answers. The bootstrap machine is not asked: while

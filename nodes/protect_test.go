@@ -192,3 +192,21 @@ func TestQuestions(t *testing.T) {
 		t.Error("a server that wants a certificate does not count")
 	}
 }
+
+func TestExpiredWithoutABootstrapMachine(t *testing.T) {
+	g := newRig(t)
+	p := g.cluster()
+	text, err := os.ReadFile(filepath.Join("testdata", "bootstrap.ign"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bootstrap.ign"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.HTTP.Ignition = []plan.Ignition{{File: filepath.Join(dir, "worker.ign"), Cluster: "ocp4.example.com", Role: plan.Worker}}
+	g.Apply(t.Context(), p)
+	if s := g.Boot(g.node, g.node.IP); !s.Disk {
+		t.Errorf("script %+v: the cluster is older than a day", s)
+	}
+}

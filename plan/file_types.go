@@ -80,6 +80,12 @@ func (i *Ignition) Own(n *Node) string {
 	return filepath.Join(filepath.Dir(i.File), n.Name+".ign")
 }
 
+// Bootstrap is the path on this machine of the bootstrap machine's file, whose certificates tell how
+// old the cluster is. It lies there also when that machine has left the configuration.
+func (i *Ignition) Bootstrap() string {
+	return filepath.Join(filepath.Dir(i.File), string(Bootstrap)+".ign")
+}
+
 // ISO is the live ISO of one node: that of its artifact, with kernel arguments
 // and ignition file written into it.
 type ISO struct {
