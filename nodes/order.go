@@ -29,7 +29,7 @@ func (r *Registry) Reinstall(n *plan.Node) {
 // order forgets all of n but that it is to be installed.
 func (r *Registry) order(n *plan.Node) *State {
 	s := r.get(n)
-	*s = State{Node: n.FQDN, MACs: n.MACs, Ordered: true}
+	*s = State{Node: s.Node, MACs: s.MACs, Ordered: true}
 	r.enter(s, Armed)
 	return s
 }

@@ -134,13 +134,21 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 	return r, nil
 }
 
+// get gives the state of n; the caller has the lock. Who asks may have n from an
+// earlier plan: its MACs there must not look like another machine's.
 func (r *Registry) get(n *plan.Node) *State {
+	macs := n.MACs
+	if p := r.plan.Load(); p != nil {
+		if now := p.NodeByName(n.FQDN); now != nil {
+			macs = now.MACs
+		}
+	}
 	s := r.nodes[n.FQDN]
-	if s == nil || replaced(s.MACs, n.MACs) {
+	if s == nil || replaced(s.MACs, macs) {
 		s = &State{Node: n.FQDN, Phase: Armed, Since: r.now()}
 		r.nodes[n.FQDN] = s
 	}
-	s.MACs = n.MACs
+	s.MACs = macs
 	return s
 }
 

@@ -386,3 +386,18 @@ func TestInstalledWithoutIgnitionOfOurs(t *testing.T) {
 		t.Error("it is installed again at every boot")
 	}
 }
+
+// Another machine has the name since the last reload, and what the old one did is still told of.
+func TestOldGenerationForgetsNothing(t *testing.T) {
+	g := newRig(t)
+	p := g.cluster()
+	g.Apply(t.Context(), p)
+	swapped := *g.node
+	swapped.MACs = []plan.MAC{{7}}
+	g.Apply(t.Context(), &plan.Plan{Clusters: p.Clusters, Nodes: []*plan.Node{p.Nodes[0], &swapped}})
+	g.Boot(&swapped, swapped.IP)
+	g.RootfsFetched(g.node) // a download that began before
+	if ph := g.State(&swapped).Phase; ph != Installing {
+		t.Errorf("phase %s", ph)
+	}
+}
