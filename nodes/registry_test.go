@@ -401,3 +401,17 @@ func TestOldGenerationForgetsNothing(t *testing.T) {
 		t.Errorf("phase %s", ph)
 	}
 }
+
+// What DHCP proved is forgotten by a restart, and a loader may ask again after it.
+func TestRestartWithinOneBoot(t *testing.T) {
+	g := newRig(t)
+	g.neighbours = g.node.MACs
+	g.Acked(g.node.MACs[0], g.node.IP)
+	g.Boot(g.node, g.node.IP)
+	g.restart(t)
+	g.wait(10 * time.Second)
+	s := g.Boot(g.node, g.node.IP)
+	if err := g.Admit(g.node, g.node.IP, s.Token); err != nil {
+		t.Errorf("refused with what the last script told: %v", err)
+	}
+}

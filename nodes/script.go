@@ -27,10 +27,15 @@ func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
 		r.decide(s, n)
 		s.First = now
 	}
-	if proven && s.Phase == Installing && s.Token == "" {
-		// Only with a script that carries it: a token that the node was never
-		// told would lock it out, and its address alone speaks for it then.
-		s.Token = rand.Text()
+	if s.Phase == Installing {
+		// What the last script does not carry must not be asked for: it would lock
+		// the node out, and its address alone speaks for it then.
+		switch {
+		case !proven:
+			s.Token = ""
+		case s.Token == "":
+			s.Token = rand.Text()
+		}
 	}
 	s.Decided, s.DecidedIn = now, s.Phase
 	r.save(s)
