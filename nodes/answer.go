@@ -49,7 +49,7 @@ func (r *Registry) Peek(n *plan.Node) Script {
 	case Protected:
 		return Script{Disk: r.protected(s, n)}
 	case DiskBoot:
-		failed := r.now().Sub(s.Since) < failedWithin && s.Retries < maxRetries
+		failed := r.justSent(s) && s.Retries < maxRetries
 		return Script{Disk: !failed || r.sameBoot(s) && s.Disk}
 	}
 	return Script{}

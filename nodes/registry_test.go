@@ -415,3 +415,18 @@ func TestRestartWithinOneBoot(t *testing.T) {
 		t.Errorf("refused with what the last script told: %v", err)
 	}
 }
+
+// A machine without a clock of its own starts in the past, until somebody tells it the time.
+func TestClockInThePast(t *testing.T) {
+	g := newRig(t)
+	g.install(t)
+	g.Boot(g.node, g.node.IP)
+	g.restart(t)
+	g.wait(-time.Hour)
+	for range 4 {
+		if !g.Peek(g.node).Disk || !g.Boot(g.node, g.node.IP).Disk {
+			t.Fatal("a node that was sent to its disk an hour from now is installed again")
+		}
+		g.wait(time.Minute)
+	}
+}

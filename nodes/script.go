@@ -51,6 +51,13 @@ func (r *Registry) sameBoot(s *State) bool {
 	return now.Sub(s.Decided) <= settle && now.Sub(s.First) <= oneBoot
 }
 
+// justSent reports whether s's node was sent to its disk so lately that its coming back is a failure.
+// In doubt, when the clock was set back, it is not: that would wipe a disk.
+func (r *Registry) justSent(s *State) bool {
+	age := r.now().Sub(s.Since)
+	return age >= 0 && age < failedWithin
+}
+
 func (r *Registry) decide(s *State, n *plan.Node) {
 	failed, refused := "", ""
 	switch s.Phase {
@@ -66,7 +73,7 @@ func (r *Registry) decide(s *State, n *plan.Node) {
 	case Written:
 		r.enter(s, DiskBoot)
 	case DiskBoot:
-		if r.now().Sub(s.Since) >= failedWithin {
+		if !r.justSent(s) {
 			break
 		}
 		if s.Retries >= maxRetries {
