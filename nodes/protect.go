@@ -39,29 +39,36 @@ func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
 	r.plan.Store(p)
 	defer r.flush()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stateless {
+	first := r.stateless
+	if first {
 		r.stateless, r.started = false, r.now()
+	}
+	r.mu.Unlock()
+	if first {
 		r.protect(ctx, p)
 	}
 }
 
 // protect notes which nodes must not be installed although nothing is known of them.
 func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
-	answers := make([]bool, len(p.Clusters))
+	whys := make([]string, len(p.Clusters))
 	asking := guard.New(nil)
 	for i, cl := range p.Clusters {
-		asking.Go("ask "+cl.Zone, func() { answers[i] = r.lives(ctx, cl) })
+		asking.Go("ask "+cl.Zone, func() {
+			switch {
+			case r.lives(ctx, cl):
+				whys[i] = alive
+			case r.expired(cl):
+				whys[i] = expired
+			}
+		})
 	}
 	asking.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for i, cl := range p.Clusters {
-		why := ""
-		switch {
-		case answers[i]:
-			why = alive
-		case r.expired(cl):
-			why = expired
-		default:
+		why := whys[i]
+		if why == "" {
 			continue
 		}
 		r.log.Warn("started without state: nothing is installed in this cluster until `helperd nodes reinstall NAME`", "cluster", cl.Zone, "why", why)

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -208,5 +209,28 @@ func TestExpiredWithoutABootstrapMachine(t *testing.T) {
 	g.Apply(t.Context(), p)
 	if s := g.Boot(g.node, g.node.IP); !s.Disk {
 		t.Errorf("script %+v: the cluster is older than a day", s)
+	}
+}
+
+// People look at the nodes while clusters are asked.
+func TestClustersAreAskedWithoutTheLock(t *testing.T) {
+	g := newRig(t)
+	p := g.cluster()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	g.lives = func(context.Context, *plan.Cluster) bool { close(asked); <-answer; return true }
+	applied := make(chan struct{})
+	go func() { g.Apply(t.Context(), p); close(applied) }()
+	<-asked
+	looked := make(chan struct{})
+	go func() { g.State(g.node); close(looked) }()
+	select {
+	case <-looked:
+	case <-time.After(5 * time.Second):
+		t.Error("the lock is held while the network is asked")
+	}
+	close(answer)
+	<-applied
+	if p := g.State(g.node).Phase; p != Protected {
+		t.Errorf("phase %s", p)
 	}
 }
