@@ -103,7 +103,7 @@ func (r *Registry) expired(cl *plan.Cluster) bool {
 }
 
 func (r *Registry) ended(file string) bool {
-	end := r.ignition.Ends(file)
+	end := r.Ignition.Ends(file)
 	return !end.IsZero() && r.now().After(end)
 }
 

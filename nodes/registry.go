@@ -79,15 +79,16 @@ type Registry struct {
 	// Neighbours gives who has an address on the networks of this machine, by the
 	// kernel's table: nobody, if a router is between. Tests have a table of their own.
 	Neighbours func(netip.Addr) ([]plan.MAC, error)
+	// Ignition reads ignition files, for those who serve them too.
+	Ignition *ignition.Store
 
-	store    *state.Store
-	events   *timeline.Timeline
-	log      *slog.Logger
-	now      func() time.Time
-	ignition *ignition.Store
-	plan     atomic.Pointer[plan.Plan]                  // that is served
-	lives    func(context.Context, *plan.Cluster) bool  // lives, or what a test has instead
-	speaks   func(context.Context, netip.AddrPort) bool // speaksTLS, likewise
+	store  *state.Store
+	events *timeline.Timeline
+	log    *slog.Logger
+	now    func() time.Time
+	plan   atomic.Pointer[plan.Plan]                  // that is served
+	lives  func(context.Context, *plan.Cluster) bool  // lives, or what a test has instead
+	speaks func(context.Context, netip.AddrPort) bool // speaksTLS, likewise
 
 	mu        sync.Mutex
 	nodes     map[string]*State
@@ -105,8 +106,8 @@ type Registry struct {
 // New reads what is known from store.
 func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now func() time.Time) (*Registry, error) {
 	r := &Registry{
-		Neighbours: neighbours,
-		store:      store, events: events, log: log, now: now, ignition: ignition.New(now), lives: lives, speaks: speaksTLS,
+		Neighbours: neighbours, Ignition: ignition.New(now),
+		store: store, events: events, log: log, now: now, lives: lives, speaks: speaksTLS,
 		nodes: map[string]*State{}, dirty: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{},
 	}
 	stored, err := store.Nodes()

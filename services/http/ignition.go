@@ -30,7 +30,7 @@ func (x *exchange) serveIgnition(g *plan.Ignition) {
 		x.text(nethttp.StatusForbidden, err.Error()+"\n")
 		return
 	}
-	body, err := x.ignition.Read(g, n)
+	body, err := x.host.Nodes.Ignition.Read(g, n)
 	if err != nil {
 		x.notYet(timeline.IgnitionRefused, err.Error())
 		return

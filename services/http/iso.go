@@ -96,7 +96,7 @@ func (s *Service) ISO(i *plan.ISO) (*iso.Image, error) {
 	}
 	var ignition []byte
 	if i.Ignition != nil {
-		if ignition, err = s.ignition.Read(i.Ignition, i.Node); err != nil {
+		if ignition, err = s.host.Nodes.Ignition.Read(i.Ignition, i.Node); err != nil {
 			return nil, err
 		}
 	}

@@ -59,7 +59,7 @@ func (s *Service) expiry() float64 {
 		return 0
 	}
 	for i := range st.plan.HTTP.Ignition {
-		if end := s.ignition.Ends(st.plan.HTTP.Ignition[i].File); !end.IsZero() && (first.IsZero() || end.Before(first)) {
+		if end := s.host.Nodes.Ignition.Ends(st.plan.HTTP.Ignition[i].File); !end.IsZero() && (first.IsZero() || end.Before(first)) {
 			first = end
 		}
 	}

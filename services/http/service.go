@@ -10,7 +10,6 @@ import (
 
 	"helperd/boot"
 	"helperd/ca"
-	"helperd/ignition"
 	"helperd/internal/socket"
 	"helperd/iso"
 	"helperd/plan"
@@ -26,7 +25,6 @@ type Service struct {
 	clients   *clients
 	count     counters
 	downloads *downloads
-	ignition  *ignition.Store
 	isos      iso.Library
 	vendor    boot.Vendor // loaders inside ISOs
 	tls       *tls.Config
@@ -45,7 +43,7 @@ const (
 func New(h services.Host) *Service {
 	s := &Service{
 		host: h, changed: make(chan struct{}, 1), clients: newClients(), downloads: openDownloads(h.StateDir),
-		ignition: ignition.New(time.Now), stall: stallAfter, header: headerTimeout,
+		stall: stallAfter, header: headerTimeout,
 	}
 	s.tls = s.tlsConfig()
 	s.describeMetrics()

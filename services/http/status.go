@@ -57,7 +57,7 @@ func (st *state) missing(s *Service) []string {
 		}
 	}
 	for i := range h.Ignition {
-		out = append(out, s.ignition.Problems(&h.Ignition[i])...)
+		out = append(out, s.host.Nodes.Ignition.Problems(&h.Ignition[i])...)
 	}
 	if h.Root != "" {
 		if err := files.Folder(h.Root); err != nil {
