@@ -21,7 +21,7 @@ import (
 const isoFolder = "/iso/"
 
 // tokenInPath is a token (crypto/rand.Text) in the path of an ISO.
-var tokenInPath = regexp.MustCompile(`^/+iso/+([A-Z2-7]{26})/+(.*)$`)
+var tokenInPath = regexp.MustCompile(`^/+iso/+([A-Z2-7]{26})(?:/+(.*))?$`)
 
 // withoutToken takes the token out of the path of an ISO: no log and no event
 // must have it, whatever the method and the answer. Without one, token is empty.

@@ -107,6 +107,7 @@ func TestWithoutToken(t *testing.T) {
 		"/iso/" + token + "/":              {"/iso/", token},
 		"/iso/w0.iso":                      {"/iso/w0.iso", ""},
 		"/iso/tools/w0.iso":                {"/iso/tools/w0.iso", ""},
+		"/iso/" + token:                    {"/iso/", token},
 		"/mine/iso/" + token + "/w0.iso":   {"/mine/iso/" + token + "/w0.iso", ""},
 		"/iso/" + token + token + "/a.iso": {"/iso/" + token + token + "/a.iso", ""},
 	} {
