@@ -86,6 +86,9 @@ func newDaemon(opt Options) (*Daemon, error) {
 		return nil, err
 	}
 	opt.ConfigPath = path
+	if opt.StateDir, err = filepath.Abs(opt.StateDir); err != nil {
+		return nil, err
+	}
 	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry(), ca: ca.New(opt.StateDir, time.Now)}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {

@@ -45,7 +45,7 @@ func (d *Daemon) derive(b []byte) (*generation, error) {
 		d.log.Error("zone serial not stored", "err", err)
 		serial = uint32(time.Now().Unix())
 	}
-	facts := plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders(cfg.TFTP.Root))}
+	facts := plan.Facts{Serial: serial, MissingLoaders: boot.MissingLoaders(boot.FindLoaders(cfg.TFTP.Root)), StateDir: d.opt.StateDir}
 	d.artifacts.Facts(&facts, plan.StreamSources(cfg))
 	p, more := plan.Compile(cfg, facts)
 	diags = append(diags, more...).Sort()

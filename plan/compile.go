@@ -22,6 +22,7 @@ func Compile(c *config.Config, f Facts) (*Plan, config.Diagnostics) {
 	b.ftp()
 	b.lb()
 	b.nfs()
+	b.state()
 	b.p.Admin.Socket = c.Admin.Socket
 	b.unserved()
 	b.p.index()

@@ -7,6 +7,8 @@ type Facts struct {
 	// MissingLoaders are the loaders that this machine does not have, so that
 	// the plan offers the next best. Nil: assume that all are there.
 	MissingLoaders []Loader
+	// StateDir is where the daemon keeps its state; empty: no daemon asks.
+	StateDir string
 	// Streams are the stream JSONs by where the file says that they are.
 	Streams map[Origin]StreamFact
 	// Present has the checksums (SHA-256, hex) of the fetched files that are on this machine.

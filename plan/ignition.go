@@ -69,13 +69,10 @@ func (b *builder) gate(at string, cl *Cluster, cc *config.Cluster) {
 
 // shown refuses a folder of ignition files that everybody is shown, past the gate.
 func (b *builder) shown(at string, cl *Cluster, cc *config.Cluster) {
-	for _, r := range []struct{ key, root string }{{"http.root", b.c.HTTP.Root}, {"tftp.root", b.c.TFTP.Root}, {"ftp.root", b.c.FTP.Root}} {
-		if r.root == "" {
-			continue
-		}
-		if rel, err := filepath.Rel(r.root, cc.Ignition); err == nil && filepath.IsLocal(rel) {
+	for _, r := range b.roots() {
+		if r.holds(cc.Ignition) {
 			b.say(config.Error, at+".ignition", "cluster %q: ignition %s lies in %s, %s, so everybody could fetch the cluster's secrets; move it to a folder of its own, such as /srv/ignition/%s",
-				cl.Name, cc.Ignition, r.key, r.root, cl.Name)
+				cl.Name, cc.Ignition, r.key, r.folder, cl.Name)
 		}
 	}
 }
