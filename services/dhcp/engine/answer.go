@@ -24,7 +24,8 @@ type Answer struct {
 	// Record must be on disk before the answer is sent, if Durable.
 	Record  Record
 	Durable bool
-	// Acked is the address that a node of the plan was given; not valid: none.
+	// Acked is the address that the client was given; not valid: none. Whoever has an
+	// address of the pool is no node, and must not pass for one.
 	Acked netip.Addr
 	// Client is the machine that asked.
 	Client plan.MAC

@@ -37,9 +37,6 @@ func (e *Engine) ask(q *request) {
 	case q.reservation != nil:
 		if !e.occupied(q) {
 			e.ack(q, want, seconds(q.subnet.ReservationLease))
-			if q.reservation.Node != "" {
-				q.answer.Acked = want
-			}
 		}
 	case !e.refused(q):
 		e.askPool(q, want)
@@ -143,6 +140,7 @@ func hostname(b []byte) string {
 
 func (e *Engine) ack(q *request, addr netip.Addr, lease int64) {
 	file := e.write(q, packet.Ack, addr, lease)
+	q.answer.Acked = addr
 	e.tell(q, timeline.DHCPAck, addr, file)
 }
 

@@ -236,8 +236,8 @@ func TestAcked(t *testing.T) {
 		t.Errorf("node: acked %s to %s, durable %v", l.last.Acked, l.last.Client, l.last.Durable)
 	}
 	l.lease(stranger)
-	if l.last.Acked.IsValid() {
-		t.Error("a pool address counts as a node's")
+	if !l.last.Acked.IsValid() || l.last.Client != stranger {
+		t.Errorf("a stranger with an address of the pool: acked %s to %s", l.last.Acked, l.last.Client)
 	}
 	if err := l.e.Check(l.now); err != nil {
 		t.Error(err)
