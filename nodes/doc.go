@@ -9,12 +9,12 @@
 // network boot within 15 minutes of a disk boot without that evidence is a failed installation,
 // which is tried once more.
 //
-// State that was lost: when the daemon starts without any, the nodes of its first configuration are
-// of unknown fate. If a master of their cluster answers /readyz at that moment, or an ignition file
-// of the cluster has expired, they are protected: they boot their disk until `helperd nodes
-// reinstall NAME`. What is added to the file later, and every node of a daemon that has its state,
-// is new and is installed. Where no cluster answered, whoever shows itself within 15 minutes,
-// before it asks for its script, is installed too.
+// Clusters of which nothing is known: when the daemon starts without state, all that are in its
+// first configuration; later those that come into the file. If a master of such a cluster answers
+// /readyz at that moment, or an ignition file of it has expired, its nodes are protected: they boot
+// their disk until `helperd nodes reinstall NAME`. What is added to a cluster later is new and is
+// installed. Where no cluster answered, whoever shows itself within 15 minutes, before it asks for
+// its script, is installed too.
 //
 // The gate: an ignition file goes to the address of a node while that node is being installed, with
 // the token of its boot script; or, when DHCP proved nothing while it booted, if the neighbour

@@ -44,9 +44,16 @@ func (r *Registry) Probe(ctx context.Context) error {
 	}
 }
 
+// guard gives a group whose panics are logged: who is not asked must not go unnoticed.
+func (r *Registry) guard() *guard.Group {
+	return guard.New(func(name string, value any, stack []byte) {
+		r.log.Error("panic", "goroutine", name, "err", value, "stack", string(stack))
+	})
+}
+
 // probe asks all nodes that wait, once.
 func (r *Registry) probe(ctx context.Context, p *plan.Plan) {
-	asking, free := guard.New(nil), make(chan struct{}, probesAtOnce)
+	asking, free := r.guard(), make(chan struct{}, probesAtOnce)
 	for _, n := range p.Nodes {
 		if !r.waits(n) {
 			continue

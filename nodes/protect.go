@@ -7,11 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"helperd/internal/guard"
 	"helperd/plan"
 )
 
@@ -29,14 +30,14 @@ const (
 	expired = "the certificates of its cluster's ignition files have expired"
 )
 
-// Apply takes over the plan that is about to be served. When the daemon has started without state,
-// it first asks whether the clusters live, for at most three seconds, and protects the nodes of
-// those that do.
+// Apply takes over the plan that is about to be served. It first asks whether clusters of which
+// nothing is known live, for at most three seconds, and protects the nodes of those that do: all
+// clusters when the daemon has started without state, later those that come into the file.
 //
 // A node that is gone from the file keeps its state: it is given nothing while it is gone, and is
 // the same machine if it comes back with a MAC that it had.
 func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
-	r.plan.Store(p)
+	old := r.plan.Swap(p)
 	defer r.flush()
 	r.mu.Lock()
 	first := r.stateless
@@ -44,16 +45,26 @@ func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
 		r.stateless, r.started = false, r.now()
 	}
 	r.mu.Unlock()
-	if first {
-		r.protect(ctx, p)
+	switch {
+	case first:
+		r.protect(ctx, p.Clusters)
+	case old != nil:
+		r.protect(ctx, added(old, p))
 	}
 }
 
+// added are the clusters of p that old does not have.
+func added(old, p *plan.Plan) []*plan.Cluster {
+	return slices.DeleteFunc(slices.Clone(p.Clusters), func(cl *plan.Cluster) bool {
+		return slices.ContainsFunc(old.Clusters, func(o *plan.Cluster) bool { return o.Zone == cl.Zone })
+	})
+}
+
 // protect notes which nodes must not be installed although nothing is known of them.
-func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
-	whys := make([]string, len(p.Clusters))
-	asking := guard.New(nil)
-	for i, cl := range p.Clusters {
+func (r *Registry) protect(ctx context.Context, clusters []*plan.Cluster) {
+	whys := make([]string, len(clusters))
+	asking := r.guard()
+	for i, cl := range clusters {
 		asking.Go("ask "+cl.Zone, func() {
 			switch {
 			case r.lives(ctx, cl):
@@ -66,14 +77,17 @@ func (r *Registry) protect(ctx context.Context, p *plan.Plan) {
 	asking.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, cl := range p.Clusters {
+	for i, cl := range clusters {
 		why := whys[i]
 		if why == "" {
 			continue
 		}
-		r.log.Warn("started without state: nothing is installed in this cluster until `helperd nodes reinstall NAME`", "cluster", cl.Zone, "why", why)
+		r.log.Warn("nothing is known of this cluster, and nothing is installed in it until `helperd nodes reinstall NAME`", "cluster", cl.Zone, "why", why)
 		for _, n := range cl.Nodes {
 			s := r.get(n)
+			if s.Phase != Armed || s.Ordered || s.ISOToken != "" {
+				continue // the cluster was in the file before
+			}
 			r.enter(s, Protected)
 			s.Protection = why
 			r.save(s)
@@ -107,9 +121,9 @@ func (r *Registry) ended(file string) bool {
 	return !end.IsZero() && r.now().After(end)
 }
 
-// lives reports whether the control plane of cl answers. The bootstrap machine is not asked: while
+// answers reports whether the control plane of cl does. The bootstrap machine is not asked: while
 // it alone answers, the cluster is being made.
-func lives(ctx context.Context, cl *plan.Cluster) bool {
+func (r *Registry) answers(ctx context.Context, cl *plan.Cluster) bool {
 	ctx, cancel := context.WithTimeout(ctx, askClusters)
 	defer cancel()
 	var masters []netip.AddrPort
@@ -120,24 +134,18 @@ func lives(ctx context.Context, cl *plan.Cluster) bool {
 			}
 		}
 	}
-	found := make(chan bool, len(masters))
-	asking := guard.New(nil)
+	var found atomic.Bool
+	asking := r.guard()
 	for _, a := range masters {
 		asking.Go("ask "+a.String(), func() {
-			ok := readyz(ctx, a)
-			if ok {
+			if readyz(ctx, a) {
+				found.Store(true)
 				cancel() // one is enough
 			}
-			found <- ok
 		})
 	}
 	asking.Wait()
-	for range masters {
-		if <-found {
-			return true
-		}
-	}
-	return false
+	return found.Load()
 }
 
 // readyz reports whether an API server answers, whatever it says: one that is not ready is one. It

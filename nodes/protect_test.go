@@ -23,7 +23,7 @@ func (g *rig) cluster() *plan.Plan {
 	g.node.Cluster, g.node.Role = cl, plan.Worker
 	m := &plan.Node{Name: "m0", FQDN: "m0.ocp4.example.com", Cluster: cl, Role: plan.Master, MACs: []plan.MAC{{3}}, IP: netip.MustParseAddr("10.0.0.11")}
 	cl.Nodes = []*plan.Node{m, g.node}
-	return &plan.Plan{Clusters: []*plan.Cluster{cl}, Nodes: cl.Nodes}
+	return &plan.Plan{Clusters: []*plan.Cluster{cl}, Nodes: cl.Nodes, LB: plan.LB{Enabled: true}}
 }
 
 // with is p with one more worker.
@@ -31,7 +31,7 @@ func with(p *plan.Plan) (*plan.Plan, *plan.Node) {
 	cl := *p.Clusters[0]
 	n := &plan.Node{Name: "w1", FQDN: "w1.ocp4.example.com", Cluster: &cl, Role: plan.Worker, MACs: []plan.MAC{{4}}, IP: netip.MustParseAddr("10.0.0.22")}
 	cl.Nodes = append(cl.Nodes[:len(cl.Nodes):len(cl.Nodes)], n)
-	return &plan.Plan{Clusters: []*plan.Cluster{&cl}, Nodes: cl.Nodes}, n
+	return &plan.Plan{Clusters: []*plan.Cluster{&cl}, Nodes: cl.Nodes, LB: p.LB}, n
 }
 
 func TestNothingIsInstalledInALivingCluster(t *testing.T) {
@@ -70,6 +70,41 @@ func TestNothingIsInstalledInALivingCluster(t *testing.T) {
 	g.Reinstall(g.node)
 	if g.Boot(g.node, g.node.IP).Disk {
 		t.Error("reinstall did not arm it")
+	}
+}
+
+// A cluster that was made without helperd comes into the file of a daemon that runs.
+func TestLivingClusterComesIntoTheFile(t *testing.T) {
+	g := newRig(t)
+	g.Apply(t.Context(), &plan.Plan{})
+	p := g.cluster()
+	g.alive = map[*plan.Cluster]bool{p.Clusters[0]: true}
+	g.Apply(t.Context(), p)
+	if s := g.Boot(g.node, g.node.IP); !s.Disk {
+		t.Fatalf("script %+v for a node of a living cluster", s)
+	}
+	g.Reinstall(g.node)
+	g.Apply(t.Context(), &plan.Plan{})
+	g.Apply(t.Context(), p) // back again: what is known of its nodes holds
+	if s := g.Boot(g.node, g.node.IP); s.Disk {
+		t.Error("a person's order is forgotten")
+	}
+}
+
+// Its system goes past us when another balancer has 22623: its first restart, within
+// minutes, is no failure.
+func TestAnotherBalancer(t *testing.T) {
+	for balances, disk := range map[bool]bool{true: false, false: true} {
+		g := newRig(t)
+		p := g.cluster()
+		p.LB.Enabled = balances
+		g.Apply(t.Context(), p)
+		g.install(t)
+		g.Boot(g.node, g.node.IP)
+		g.wait(5 * time.Minute)
+		if s, peeked := g.Boot(g.node, g.node.IP), g.State(g.node); s.Disk != disk {
+			t.Errorf("our balancer: %v; script %+v, %+v", balances, s, peeked)
+		}
 	}
 }
 

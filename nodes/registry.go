@@ -87,7 +87,7 @@ type Registry struct {
 	log    *slog.Logger
 	now    func() time.Time
 	plan   atomic.Pointer[plan.Plan]                  // that is served
-	lives  func(context.Context, *plan.Cluster) bool  // lives, or what a test has instead
+	lives  func(context.Context, *plan.Cluster) bool  // answers, or what a test has instead
 	speaks func(context.Context, netip.AddrPort) bool // speaksTLS, likewise
 
 	mu        sync.Mutex
@@ -107,9 +107,10 @@ type Registry struct {
 func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now func() time.Time) (*Registry, error) {
 	r := &Registry{
 		Neighbours: neighbours, Ignition: ignition.New(now),
-		store: store, events: events, log: log, now: now, lives: lives, speaks: speaksTLS,
+		store: store, events: events, log: log, now: now, speaks: speaksTLS,
 		nodes: map[string]*State{}, dirty: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{},
 	}
+	r.lives = r.answers
 	stored, err := store.Nodes()
 	if err != nil {
 		return nil, fmt.Errorf("read nodes: %w", err)

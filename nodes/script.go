@@ -52,8 +52,12 @@ func (r *Registry) sameBoot(s *State) bool {
 }
 
 // justSent reports whether s's node was sent to its disk so lately that its coming back is a failure.
-// In doubt, when the clock was set back, it is not: that would wipe a disk.
+// In doubt it is not, for that would wipe a disk: when the clock was set back, and when the balancer
+// is another one, past which no system is seen before its first restart.
 func (r *Registry) justSent(s *State) bool {
+	if p := r.plan.Load(); p != nil && !p.LB.Enabled {
+		return false
+	}
 	age := r.now().Sub(s.Since)
 	return age >= 0 && age < failedWithin
 }
@@ -63,7 +67,7 @@ func (r *Registry) decide(s *State, n *plan.Node) {
 	switch s.Phase {
 	case Protected:
 		if r.protected(s, n) {
-			refused = "helperd started without its state, and " + s.Protection + ": it is not installed and sent to its disk; " +
+			refused = "nothing is known of its installation, and " + s.Protection + ": it is not installed and sent to its disk; " +
 				"if it is to be installed, `helperd nodes reinstall " + n.Name + "`"
 			break
 		}
