@@ -17,7 +17,7 @@ type Script struct {
 
 // Boot decides what n's boot script says to the machine at addr.
 func (r *Registry) Boot(n *plan.Node, addr netip.Addr) Script {
-	proven := r.Proven(n, addr) && !r.another(n, addr)
+	proven := r.Proven(n, addr)
 	defer r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
