@@ -1,6 +1,8 @@
 package files
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -51,4 +53,51 @@ func line(name, why string) string {
 		return ""
 	}
 	return name + ": " + why
+}
+
+func TestOpenBelow(t *testing.T) {
+	top := t.TempDir()
+	root := filepath.Join(top, "root")
+	if err := os.MkdirAll(filepath.Join(root, "dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"root/out": "../secret", "root/in": "dir/file", "root/up": ".."} {
+		if err := os.Symlink(to, filepath.Join(top, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"secret", "root/dir/file"} {
+		if err := os.WriteFile(filepath.Join(top, name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, "fifo"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"dir/file": "file", "/dir/file": "file", "//dir/file/": "file", "in": "file", "dir/../dir/file": "file",
+		"": "folder", "/": "folder", "dir": "folder", "fifo": "other",
+		"out": "", "up/secret": "", "../secret": "", "/../secret": "", "dir/../../secret": "", filepath.Join(top, "secret"): "", "nope": "",
+	} {
+		f, st, err := OpenBelow(root, name)
+		got := ""
+		if err == nil {
+			got = map[bool]string{true: "folder", false: "other"}[st.IsDir()]
+			if st.Mode().IsRegular() {
+				got = "file"
+			}
+			f.Close()
+		}
+		if got != want {
+			t.Errorf("%q gives %q (%v), want %q", name, got, err, want)
+		}
+	}
+	gone := filepath.Join(top, "gone")
+	var pe *fs.PathError
+	if _, _, err := OpenBelow(gone, "file"); !errors.As(err, &pe) || pe.Path != gone {
+		t.Errorf("without a root: %v", err)
+	}
+	if _, _, err := OpenBelow(root, "nope"); !errors.As(err, &pe) || pe.Path != "nope" {
+		t.Errorf("without a file: %v", err)
+	}
 }

@@ -1,4 +1,4 @@
-// Package human writes numbers as people read them.
+// Package human writes numbers, and what strangers sent, as people read them.
 package human
 
 import "fmt"

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/afero"
 )
@@ -147,13 +146,3 @@ func (readOnly) Name() string                                          { return 
 func (readOnly) Chmod(string, os.FileMode) error                       { return errReadOnly }
 func (readOnly) Chown(string, int, int) error                          { return errReadOnly }
 func (readOnly) Chtimes(string, time.Time, time.Time) error            { return errReadOnly }
-
-// printable keeps what a terminal shows, at most 200 bytes of it.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), 200)])
-}

@@ -2,7 +2,6 @@ package ftp
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -12,9 +11,10 @@ import (
 	"strings"
 
 	ftpserver "github.com/fclairamb/ftpserverlib"
-	"golang.org/x/sys/unix"
 
 	"helperd/boot"
+	"helperd/internal/files"
+	"helperd/internal/human"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -164,13 +164,13 @@ func (t *tree) missed(name string, err error) {
 	case errors.As(err, &r):
 		t.refuse(r.File, name)
 	case x.state.Load().nodes[x.addr] != nil:
-		x.host.Events.Emit(timeline.Event{Kind: timeline.FTPMiss, Addr: x.addr, File: printable(name), Detail: err.Error()})
+		x.host.Events.Emit(timeline.Event{Kind: timeline.FTPMiss, Addr: x.addr, File: human.Printable(name), Detail: err.Error()})
 	}
 }
 
 // refuse tells of a machine that boots nothing.
 func (t *tree) refuse(f boot.File, name string) {
-	t.session.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, MAC: f.MAC, Addr: t.session.addr, File: printable(name), Detail: f.Refused})
+	t.session.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, MAC: f.MAC, Addr: t.session.addr, File: human.Printable(name), Detail: f.Refused})
 }
 
 // script finds the boot file that a name means for this client; an error says
@@ -213,7 +213,7 @@ func (t *tree) open(st *state, name string) (content, fs.FileInfo, error) {
 		if f.Inside != "" {
 			return t.session.openInside(file, f.Inside)
 		}
-		return opened(os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)) // a FIFO must not block
+		return told(files.Open(file))
 	}
 	if _, ok, err := t.session.script(st, name); err != nil {
 		return nil, nil, err
@@ -223,24 +223,18 @@ func (t *tree) open(st *state, name string) (content, fs.FileInfo, error) {
 	f, info, err := t.session.openOwn(st, name)
 	if dir, base := path.Split(name); err != nil && path.Clean(dir) == bootFolder {
 		if file := boot.FindLoaders(st.plan.TFTP.Root)[plan.Loader(base)]; file != "" {
-			return opened(os.Open(file))
+			return told(files.Open(file))
 		}
 	}
 	return f, info, err
 }
 
-// openOwn opens a file of the user's own below root, which is looked up for each
-// request. Neither dots nor symbolic links lead out of it.
+// openOwn opens a file of the user's own below root.
 func (x *session) openOwn(st *state, name string) (*os.File, fs.FileInfo, error) {
 	if st.plan.FTP.Root == "" {
 		return nil, nil, errNone
 	}
-	dir, err := os.OpenRoot(st.plan.FTP.Root)
-	if err != nil {
-		return nil, nil, reason(err)
-	}
-	defer func() { _ = dir.Close() }()
-	return opened(dir.OpenFile(cmp.Or(strings.Trim(name, "/"), "."), os.O_RDONLY|unix.O_NONBLOCK, 0))
+	return told(files.OpenBelow(st.plan.FTP.Root, name))
 }
 
 // openInside opens a loader that is inside an ISO.
@@ -261,13 +255,9 @@ func (x *session) hasOwn(st *state, name string) bool {
 	return info.Mode().IsRegular()
 }
 
-func opened(f *os.File, err error) (*os.File, fs.FileInfo, error) {
+// told is what files gave, with what a client is told of err.
+func told(f *os.File, info fs.FileInfo, err error) (*os.File, fs.FileInfo, error) {
 	if err != nil {
-		return nil, nil, reason(err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
 		return nil, nil, reason(err)
 	}
 	return f, info, nil

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"helperd/boot"
+	"helperd/internal/files"
+	"helperd/internal/human"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -51,7 +53,7 @@ func (x *exchange) inNetworks() bool {
 // refuseBoot tells of a machine that boots nothing. Looking at it (HEAD) is no news.
 func (x *exchange) refuseBoot(f boot.File) {
 	if f.Refused != "" && x.r.Method != nethttp.MethodHead {
-		x.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, MAC: f.MAC, Addr: x.addr, File: printable(x.path), Detail: f.Refused})
+		x.host.Events.Emit(timeline.Event{Kind: timeline.BootRefused, MAC: f.MAC, Addr: x.addr, File: human.Printable(x.path), Detail: f.Refused})
 	}
 }
 
@@ -116,7 +118,7 @@ func (x *exchange) hasOwn() bool {
 	if x.state.plan.HTTP.Root == "" {
 		return false
 	}
-	f, st, err := openOwn(x.state.plan.HTTP.Root, x.path)
+	f, st, err := files.OpenBelow(x.state.plan.HTTP.Root, x.path)
 	if err != nil {
 		return false
 	}
@@ -126,22 +128,13 @@ func (x *exchange) hasOwn() bool {
 
 func (x *exchange) openLoader(l plan.Loader) (*os.File, fs.FileInfo, error) {
 	if x.hasOwn() {
-		return openOwn(x.state.plan.HTTP.Root, x.path)
+		return files.OpenBelow(x.state.plan.HTTP.Root, x.path)
 	}
 	file := boot.FindLoaders(x.state.plan.TFTP.Root)[l]
 	if file == "" {
 		return nil, nil, fs.ErrNotExist
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, nil, err
-	}
-	return f, st, nil
+	return files.Open(file)
 }
 
 // missingLoaders names the loaders of this machine that p offers for UEFI HTTP

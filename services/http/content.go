@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"helperd/internal/files"
 	"helperd/plan"
 	"helperd/timeline"
@@ -36,14 +34,13 @@ func (x *exchange) serveArtifact(a *plan.File) {
 		x.serveInside(file, a.Inside)
 		return
 	}
-	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	f, st, err := files.Open(file)
 	if err != nil {
 		x.notYet(timeline.HTTPMiss, notThere(a.Path, err))
 		return
 	}
 	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	if !st.Mode().IsRegular() {
 		x.notYet(timeline.HTTPMiss, a.Path+" is not a file on the helper")
 		return
 	}

@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"helperd/boot"
+	"helperd/internal/human"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -154,7 +153,7 @@ func (x *exchange) text(status int, body string) {
 // does without.
 func (x *exchange) missed(why string) {
 	if x.node != nil && !boot.IsProbe(x.path) {
-		x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPMiss, Addr: x.addr, File: printable(x.path), Detail: why})
+		x.host.Events.Emit(timeline.Event{Kind: timeline.HTTPMiss, Addr: x.addr, File: human.Printable(x.path), Detail: why})
 	}
 	x.count.misses.Add(1)
 	x.text(nethttp.StatusNotFound, why+"\n")
@@ -166,14 +165,4 @@ func (x *exchange) notYet(kind timeline.Kind, why string) {
 	x.count.misses.Add(1)
 	x.w.Header().Set("Retry-After", "10")
 	x.text(nethttp.StatusServiceUnavailable, why+"\n")
-}
-
-// printable keeps what a terminal shows, at most 200 bytes of it.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), 200)])
 }

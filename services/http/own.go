@@ -16,36 +16,15 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"helperd/internal/files"
 )
-
-// openOwn opens a file of the user's own below root, which is looked up for
-// each request, so that a folder that is replaced is followed. Neither dots nor
-// symbolic links lead out of it.
-func openOwn(root, path string) (*os.File, fs.FileInfo, error) {
-	dir, err := os.OpenRoot(root)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	f, err := dir.OpenFile(cmp.Or(strings.Trim(path, "/"), "."), os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
-	if err != nil {
-		return nil, nil, err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, nil, err
-	}
-	return f, st, nil
-}
 
 // serveOwn sends a file of the user's own.
 func (x *exchange) serveOwn(root string) {
 	if x.serveCached() {
 		return
 	}
-	f, st, err := openOwn(root, x.path)
+	f, st, err := files.OpenBelow(root, x.path)
 	if err != nil {
 		x.refuseOwn(err)
 		return

@@ -12,6 +12,7 @@ import (
 
 	"helperd/boot"
 	"helperd/internal/files"
+	"helperd/internal/human"
 	"helperd/plan"
 	"helperd/timeline"
 )
@@ -55,7 +56,7 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 	}
 	if isScript {
 		if script.Refused != "" {
-			s.tell(timeline.Event{Kind: timeline.BootRefused, Addr: addr, File: printable(path), Detail: script.Refused})
+			s.tell(timeline.Event{Kind: timeline.BootRefused, Addr: addr, File: human.Printable(path), Detail: script.Refused})
 		}
 		return s.render(st, script, addr), nil
 	}
@@ -96,44 +97,39 @@ func (s *Service) openDeclared(f plan.File) (content, error) {
 
 // openFile opens a file of this machine by its path.
 func (s *Service) openFile(name string) (content, error) {
-	h, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
+	h, st, err := files.Open(name)
 	if err != nil {
 		return nil, unavailable(err, name)
 	}
-	return s.contentOf(h, name)
+	return s.contentOf(h, st, name)
 }
 
-// openOwn opens a file of the user's own below root. Neither dots nor symbolic
-// links lead out of it, and files whose name begins with a dot are not served.
+// openOwn opens a file of the user's own below root. Files whose name begins with
+// a dot are not served.
 func (s *Service) openOwn(root, path string) (content, error) {
 	name := strings.TrimPrefix(path, "/")
 	if name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
 		return nil, &miss{wire: errNotFound, detail: "there is no such file"}
 	}
-	dir, err := os.OpenRoot(root)
+	h, st, err := files.OpenBelow(root, name)
+	name = human.Printable(name)
 	if err != nil {
-		return nil, unavailable(err, root)
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Path == root {
+			name = root
+		}
+		return nil, unavailable(err, name)
 	}
-	defer func() { _ = dir.Close() }()
-	h, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, unavailable(err, printable(name))
-	}
-	return s.contentOf(h, printable(name))
+	return s.contentOf(h, st, name)
 }
 
-// contentOf takes h over.
-func (s *Service) contentOf(h *os.File, name string) (content, error) {
+// contentOf takes h over, which st describes.
+func (s *Service) contentOf(h *os.File, st fs.FileInfo, name string) (content, error) {
 	keep := false
 	defer func() {
 		if !keep {
 			_ = h.Close()
 		}
 	}()
-	st, err := h.Stat()
-	if err != nil {
-		return nil, unavailable(err, name)
-	}
 	if !st.Mode().IsRegular() {
 		return nil, &miss{wire: errNotFound, detail: name + " is not a file"}
 	}

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"helperd/internal/human"
 )
 
 // Opcodes (RFC 1350 section 5, RFC 2347).
@@ -59,16 +59,5 @@ func (e *wireError) packet() []byte {
 // parseError reads an ERROR packet. The text is made printable: it goes to events and logs.
 func parseError(p []byte) *wireError {
 	text, _, _ := strings.Cut(string(p[headerLen:]), "\x00")
-	return &wireError{binary.BigEndian.Uint16(p[2:]), printable(text)}
-}
-
-// printable keeps what a terminal shows, at most 200 bytes of it.
-func printable(s string) string {
-	s = s[:min(len(s), 200)]
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	return &wireError{binary.BigEndian.Uint16(p[2:]), human.Printable(text)}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"helperd/internal/human"
 	"helperd/internal/socket"
 	"helperd/timeline"
 )
@@ -156,7 +157,7 @@ func (s *Service) serve(j *job, local netip.Addr, e *engine) {
 		_ = out.packet(p, bad.packet()) // best effort: a client that got no answer asks again
 		return
 	}
-	path := printable(r.path())
+	path := human.Printable(r.path())
 	src, err = s.open(st, r.path(), j.client.Addr())
 	if err != nil {
 		m := &miss{wire: errAccess, detail: err.Error()}
