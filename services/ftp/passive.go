@@ -41,7 +41,7 @@ func (x *session) WrapPassiveListener(l net.Listener) (net.Listener, error) {
 
 func (x *session) await(l *net.TCPListener) (*passive, error) {
 	x.passive.Load().drop()
-	if !x.pending.Enter(x.addr) {
+	if x.pending.Enter(x.addr, false) != nil {
 		return nil, errPorts
 	}
 	p := &passive{TCPListener: l, session: x}

@@ -74,7 +74,7 @@ func (s *Service) admit(conn *net.TCPConn) {
 		s.refuse(conn, addr.String()+" is in none of the machine networks; add its network to `networks:`")
 		return
 	}
-	if !s.clients.Enter(addr) {
+	if s.clients.Enter(addr, false) != nil {
 		s.host.Events.Emit(timeline.Event{Kind: timeline.FTPFailed, Addr: addr, Detail: "too many FTP connections; close some"})
 		s.refuse(conn, "too many connections; close some")
 		return

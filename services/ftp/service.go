@@ -46,7 +46,7 @@ const (
 func New(h services.Host) *Service {
 	s := &Service{
 		host: h, changed: make(chan struct{}, 1), sessions: map[*session]struct{}{},
-		clients: socket.NewCaps(maxSessions, maxPerClient), pending: socket.NewCaps(maxSessions, maxPending),
+		clients: socket.NewCaps(maxSessions, maxSessions, maxPerClient), pending: socket.NewCaps(maxSessions, maxSessions, maxPending),
 		stall: time.Minute, idle: 2 * time.Minute, login: 30 * time.Second, claim: 30 * time.Second,
 	}
 	s.describeMetrics()

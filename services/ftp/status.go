@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -56,14 +55,7 @@ func (s *Service) Check(ctx context.Context) error {
 }
 
 func ask(ctx context.Context, server netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	var d net.Dialer
-	if !server.Addr().IsUnspecified() {
-		// So that no packet leaves the machine if the address is not here.
-		d.LocalAddr = &net.TCPAddr{IP: server.Addr().AsSlice(), Zone: server.Addr().Zone()}
-	}
-	conn, err := d.DialContext(ctx, "tcp", server.String())
+	conn, err := socket.Ask(ctx, server, askFor)
 	if socket.Lacking(err) {
 		return nil
 	}
@@ -71,10 +63,6 @@ func ask(ctx context.Context, server netip.AddrPort) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		return err

@@ -50,15 +50,15 @@ func TestSlowlorisHoldsNobody(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, func(g *rig) { g.header = 10 * time.Minute }) // TestSlowHeader shows that it ends
 	held := g.flood(t, poolAddr, 300)
-	eventually(t, "one address has its share", func() bool { return g.clients.open() == maxPerClient })
+	eventually(t, "one address has its share", func() bool { return g.clients.Open() == maxPerClient })
 	g.boots(t)
 	if a := g.do(t, "GET", farAddr, kernelPath); a.StatusCode != 200 {
 		t.Errorf("another stranger: %s", a.Status)
 	}
-	for host := 0; len(held) < maxConnections+1000 && g.clients.open() < maxStrangers; host++ {
+	for host := 0; len(held) < maxConnections+1000 && g.clients.Open() < maxStrangers; host++ {
 		held = append(held, g.flood(t, fmt.Sprintf("127.7.%d.%d", host/250, 1+host%250), 200)...)
 	}
-	eventually(t, "strangers have their share", func() bool { return g.clients.open() >= maxStrangers })
+	eventually(t, "strangers have their share", func() bool { return g.clients.Open() >= maxStrangers })
 	if _, err := from(farAddr).Get("http://" + g.server.String() + kernelPath); err == nil {
 		t.Error("a stranger is served although the share of strangers is used up: the test tests nothing")
 	}
@@ -72,7 +72,7 @@ func TestSlowlorisHoldsNobody(t *testing.T) {
 	for _, c := range held {
 		c.Close()
 	}
-	eventually(t, "nothing is counted any more", func() bool { return g.clients.open() == 0 })
+	eventually(t, "nothing is counted any more", func() bool { return g.clients.Open() == 0 })
 	if a := g.do(t, "GET", farAddr, kernelPath); a.StatusCode != 200 {
 		t.Errorf("a stranger afterwards: %s", a.Status)
 	}
@@ -88,7 +88,7 @@ func TestTrickle(t *testing.T) {
 	eventually(t, "the client is cut", func() bool {
 		io.ReadFull(c, buf)
 		time.Sleep(100 * time.Millisecond)
-		return g.clients.open() == 0
+		return g.clients.Open() == 0
 	})
 	if e := g.seen(t, timeline.HTTPFailed, rootfsPath); !strings.Contains(e.Detail, "less than 64 KiB") || e.Bytes == 0 {
 		t.Errorf("event %+v", e)

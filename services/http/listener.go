@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -14,6 +15,20 @@ import (
 
 	"helperd/internal/socket"
 	"helperd/timeline"
+)
+
+// Caps on open connections.
+const (
+	maxConnections = 8192
+	// maxStrangers leaves room for the machines of the plan, whoever else comes.
+	maxStrangers = maxConnections - 1024
+	maxPerClient = 256
+)
+
+// Why an address gets no further connection.
+const (
+	fullOfOne = "this address has 256 connections open; close some"
+	fullOfAll = "all connections for machines that are no nodes are taken; see who holds them: ss -tn"
 )
 
 // listener accepts within the caps, so that one client cannot take every
@@ -34,13 +49,13 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		addr := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("") // as the plan writes it
 		st := s.state.Load()
-		if why := s.clients.enter(addr, st.known(addr)); why != "" {
+		if err := s.clients.Enter(addr, st.known(addr)); err != nil {
 			_ = tcp.SetLinger(0) // no TIME_WAIT for a flood
 			_ = tcp.Close()
-			s.refused(addr, why)
+			s.refused(addr, err)
 			continue
 		}
-		c := &conn{TCPConn: tcp, addr: addr, leave: sync.OnceFunc(func() { s.clients.leave(addr) })}
+		c := &conn{TCPConn: tcp, addr: addr, leave: sync.OnceFunc(func() { s.clients.Leave(addr) })}
 		if st.certificate != nil && st.secure[l.socket] {
 			c.secure = true
 			c.hurry()
@@ -52,11 +67,14 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // refused tells that a got no connection. When all are taken there is one event
 // for everybody: thousands of addresses must not push out what happened to nodes.
-func (s *Service) refused(a netip.Addr, why string) {
+func (s *Service) refused(a netip.Addr, why error) {
 	s.count.refused.Add(1)
-	e := timeline.Event{Kind: timeline.HTTPFailed, Addr: a, Detail: why}
-	if why == fullOfAll && !s.state.Load().known(a) {
-		e.Addr = netip.Addr{}
+	e := timeline.Event{Kind: timeline.HTTPFailed, Addr: a, Detail: fullOfOne}
+	if errors.Is(why, socket.ErrFull) {
+		e.Detail = fullOfAll
+		if !s.state.Load().known(a) {
+			e.Addr = netip.Addr{}
+		}
 	}
 	s.host.Events.Emit(e)
 }

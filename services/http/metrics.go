@@ -40,7 +40,7 @@ func (s *Service) describeMetrics() {
 		prometheus.GaugeOpts{Name: "helperd_http_ignition_expiry_timestamp_seconds", Help: "When the first certificate of an ignition file ends; 0: none does."}, s.expiry,
 	))
 	s.host.Metrics.MustRegister(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "helperd_http_open_connections", Help: "Connections that are open."}, func() float64 { return float64(s.clients.open()) },
+		prometheus.GaugeOpts{Name: "helperd_http_open_connections", Help: "Connections that are open."}, func() float64 { return float64(s.clients.Open()) },
 	))
 }
 
@@ -48,7 +48,7 @@ func (s *Service) describeMetrics() {
 func (s *Service) counts() map[string]uint64 {
 	return map[string]uint64{
 		"requests": s.count.requests.Load(), "bytes": s.count.bytes.Load(), "misses": s.count.misses.Load(), "refused": s.count.refused.Load(),
-		"failed": s.count.failed.Load(), "ignition": s.count.ignition.Load(), "connections": uint64(s.clients.open()),
+		"failed": s.count.failed.Load(), "ignition": s.count.ignition.Load(), "connections": uint64(s.clients.Open()),
 	}
 }
 

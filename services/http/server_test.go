@@ -166,7 +166,7 @@ func TestConnectionCap(t *testing.T) {
 		}
 		conns = append(conns, c)
 	}
-	eventually(t, "all are counted", func() bool { return g.clients.open() == maxPerClient })
+	eventually(t, "all are counted", func() bool { return g.clients.Open() == maxPerClient })
 	// The one over the cap is cut, maybe before the dial has returned.
 	if last, err := d.DialContext(t.Context(), "tcp", g.server.String()); err == nil {
 		last.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -182,7 +182,7 @@ func TestConnectionCap(t *testing.T) {
 		c.Close()
 	}
 	conns = nil
-	eventually(t, "no connection is counted", func() bool { return g.clients.open() == 0 })
+	eventually(t, "no connection is counted", func() bool { return g.clients.Open() == 0 })
 }
 
 // Requests while the configuration changes are all answered, and connections live on.

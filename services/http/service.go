@@ -22,7 +22,7 @@ type Service struct {
 	state atomic.Pointer[state] // nil before the first Commit
 	// changed tells Serve that state has other sockets than before.
 	changed   chan struct{}
-	clients   *clients
+	clients   *socket.Caps // connections
 	count     counters
 	downloads *downloads
 	isos      iso.Library
@@ -42,7 +42,7 @@ const (
 // New gives a server that serves nothing yet.
 func New(h services.Host) *Service {
 	s := &Service{
-		host: h, changed: make(chan struct{}, 1), clients: newClients(), downloads: openDownloads(h.StateDir),
+		host: h, changed: make(chan struct{}, 1), clients: socket.NewCaps(maxConnections, maxStrangers, maxPerClient), downloads: openDownloads(h.StateDir),
 		stall: stallAfter, header: headerTimeout,
 	}
 	s.tls = s.tlsConfig()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -83,7 +82,7 @@ func (s *Service) Check(ctx context.Context) error {
 			continue
 		}
 		own := sock.Key.Addr.Addr()
-		if err := ask(ctx, sock.Key.Addr, st.secure[sock]); err != nil && s.clients.full(own, st.known(own)) == "" {
+		if err := ask(ctx, sock.Key.Addr, st.secure[sock]); err != nil && s.clients.Room(own, st.known(own)) == nil {
 			return fmt.Errorf("%s does not answer: %w", sock.Key.Addr, err)
 		}
 	}
@@ -91,14 +90,7 @@ func (s *Service) Check(ctx context.Context) error {
 }
 
 func ask(ctx context.Context, server netip.AddrPort, secure bool) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	var d net.Dialer
-	if !server.Addr().IsUnspecified() {
-		// So that no packet leaves the machine if the address is not here.
-		d.LocalAddr = &net.TCPAddr{IP: server.Addr().AsSlice(), Zone: server.Addr().Zone()}
-	}
-	conn, err := d.DialContext(ctx, "tcp", server.String())
+	conn, err := socket.Ask(ctx, server, askFor)
 	if socket.Lacking(err) {
 		return nil
 	}
@@ -106,10 +98,6 @@ func ask(ctx context.Context, server netip.AddrPort, secure bool) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
 	if secure {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // we ask ourselves: that there is an answer counts
 	}

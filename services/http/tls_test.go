@@ -187,12 +187,12 @@ func TestSlowHandshake(t *testing.T) {
 	}
 	defer c.Close()
 	c.Write([]byte{22, 3, 1, 1, 0}) // the begin of a hello
-	eventually(t, "it is counted", func() bool { return g.clients.open() == 1 })
+	eventually(t, "it is counted", func() bool { return g.clients.Open() == 1 })
 	c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := c.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 		t.Errorf("the connection lives: %v", err)
 	}
-	eventually(t, "it is counted no more", func() bool { return g.clients.open() == 0 })
+	eventually(t, "it is counted no more", func() bool { return g.clients.Open() == 0 })
 }
 
 // Over TLS, too, a client that takes nothing is cut, and a file that shrinks is no whole file.

@@ -150,22 +150,22 @@ func TestCheckGivesNoFalseAlarm(t *testing.T) {
 	g := newRig(t, nil)
 	own := g.server.Addr()
 	for range maxPerClient {
-		g.clients.enter(own, true)
+		g.clients.Enter(own, true)
 	}
 	if err := g.Check(t.Context()); err != nil {
 		t.Errorf("at the cap of an address: %v", err)
 	}
 	for range maxPerClient {
-		g.clients.leave(own)
+		g.clients.Leave(own)
 	}
 	for i := range maxConnections {
-		g.clients.enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), true)
+		g.clients.Enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), true)
 	}
 	if err := g.Check(t.Context()); err != nil {
 		t.Errorf("at the cap of all: %v", err)
 	}
 	for i := range maxConnections {
-		g.clients.leave(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+		g.clients.Leave(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
 	p := *g.plan
 	p.HTTP.Listen = append(p.HTTP.Listen[:1:1], netip.MustParseAddrPort("192.0.2.77:8080"))
@@ -186,7 +186,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 		return len(entries), runtime.NumGoroutine()
 	}
 	g.do(t, "GET", poolAddr, kernelPath)
-	eventually(t, "the connection has ended", func() bool { return g.clients.open() == 0 })
+	eventually(t, "the connection has ended", func() bool { return g.clients.Open() == 0 })
 	fds, routines := count()
 	other := freePort(t)
 	for i := range 200 {
