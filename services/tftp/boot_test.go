@@ -11,6 +11,7 @@ import (
 	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -65,8 +66,8 @@ func TestBootFileByUUID(t *testing.T) {
 	g := newRig(t, bootPlan)
 	n := g.plan.Nodes[0]
 	w := g.dial(t)
-	w.ask(opRead, uuid, "octet")
-	w.refusal(codeNotFound)
+	w.ask(packet.OpRead, uuid, "octet")
+	w.refusal(packet.CodeNotFound)
 	g.host.Nodes.Acked(n.MACs[0], n.IP)
 	for _, file := range []string{uuid, "pxelinux.cfg/default", "/EFI/redhat/grub.cfg", "grub.cfg-B8945908-D6A6-41A9-611D-74A6AB80B83D"} {
 		if text := string(g.get(t, file)); !strings.Contains(text, "worker.ign?token=") {
@@ -82,8 +83,8 @@ func TestBootFileByUUID(t *testing.T) {
 		t.Errorf("got %q, want the user's own", text)
 	}
 	w = g.dialFrom(t, "127.0.0.9")
-	w.ask(opRead, uuid, "octet")
-	w.refusal(codeNotFound)
+	w.ask(packet.OpRead, uuid, "octet")
+	w.refusal(packet.CodeNotFound)
 	for _, e := range g.events.Since(0) {
 		if e.Kind == timeline.TFTPMiss || e.Kind == timeline.BootRefused {
 			t.Errorf("a probe is no news: %+v", e)
@@ -96,8 +97,8 @@ func TestBootRefused(t *testing.T) {
 	g := newRig(t, bootPlan)
 	for _, file := range []string{"pxelinux.cfg/01-52-54-00-00-00-99", "/grub/grub.cfg-01-52-54-00-00-00-99", "boot/52-54-00-00-00-99.ipxe"} {
 		w := g.dialFrom(t, "127.0.0.9")
-		w.ask(opRead, file, "octet")
-		if text := w.refusal(codeNotFound); !strings.Contains(text, "no node has MAC 52:54:00:00:00:99") {
+		w.ask(packet.OpRead, file, "octet")
+		if text := w.refusal(packet.CodeNotFound); !strings.Contains(text, "no node has MAC 52:54:00:00:00:99") {
 			t.Errorf("%s: the console shows %q", file, text)
 		}
 		if e := g.seen(t, timeline.BootRefused, "/"+strings.TrimPrefix(file, "/")); e.MAC.String() != "52:54:00:00:00:99" || e.Detail == "" {
@@ -139,7 +140,7 @@ func TestBootFileForStranger(t *testing.T) {
 	g := newRig(t, bootPlan)
 	g.host.Nodes.Acked(g.plan.Nodes[0].MACs[0], g.plan.Nodes[0].IP)
 	w := g.dialFrom(t, "127.0.0.9")
-	w.ask(opRead, "grub.cfg-01-52-54-00-00-00-01", "octet")
+	w.ask(packet.OpRead, "grub.cfg-01-52-54-00-00-00-01", "octet")
 	if text := string(w.fetch(512, 1, nil)); strings.Contains(text, "token=") {
 		t.Errorf("a stranger got a token: %s", text)
 	}
@@ -160,7 +161,7 @@ func TestLoaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := g.dial(t)
-		w.ask(opRead, "/"+string(l), "octet", "blksize", "1468", "windowsize", "16")
+		w.ask(packet.OpRead, "/"+string(l), "octet", "blksize", "1468", "windowsize", "16")
 		w.oack()
 		w.ack(0)
 		if got := w.fetch(1468, 16, nil); string(got) != string(want) {
@@ -170,8 +171,8 @@ func TestLoaders(t *testing.T) {
 	problem := g.Status().Problem
 	for _, m := range boot.Missing(found) {
 		w := g.dial(t)
-		w.ask(opRead, string(m.Loader), "octet")
-		if text := w.refusal(codeNotFound); !strings.Contains(text, m.Debian) || !strings.Contains(text, m.Fedora) {
+		w.ask(packet.OpRead, string(m.Loader), "octet")
+		if text := w.refusal(packet.CodeNotFound); !strings.Contains(text, m.Debian) || !strings.Contains(text, m.Fedora) {
 			t.Errorf("%s: %q names no package", m.Loader, text)
 		}
 		if e := g.seen(t, timeline.TFTPMiss, "/"+string(m.Loader)); !strings.Contains(e.Detail, m.Fedora) {

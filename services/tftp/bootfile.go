@@ -8,21 +8,23 @@ import (
 	"helperd/boot"
 	"helperd/nodes"
 	"helperd/plan"
+	"helperd/services/tftp/engine"
+	"helperd/services/tftp/packet"
 )
 
 // render gives what f says to the machine at addr, as of now.
-func (s *Service) render(st *state, f boot.File, addr netip.Addr) content {
+func (s *Service) render(st *state, f boot.File, addr netip.Addr) engine.Content {
 	var say nodes.Script
 	if f.Node != nil {
 		say = s.host.Nodes.Answer(st.plan, f.Node, addr)
 	}
-	return memory(f.Render(boot.Options{Token: say.Token, Disk: say.Disk, TFTP: true}))
+	return engine.Memory(f.Render(boot.Options{Token: say.Token, Disk: say.Disk, TFTP: true}))
 }
 
 // openLoader opens a boot loader of this machine's packages, or a module of
 // one. They are looked for at every request: one that is installed later is
 // served at once. It gives nil when path names no loader.
-func (s *Service) openLoader(st *state, name string) (content, error) {
+func (s *Service) openLoader(st *state, name string) (engine.Content, error) {
 	if file := boot.FindModule(name); file != "" {
 		return s.openFile(file)
 	}
@@ -36,7 +38,7 @@ func (s *Service) openLoader(st *state, name string) (content, error) {
 	}
 	for _, p := range boot.Missing(found) {
 		if p.Loader == l {
-			return nil, &miss{wire: &wireError{codeNotFound, p.String()}, detail: p.String()}
+			return nil, &miss{wire: &packet.Error{Code: packet.CodeNotFound, Text: p.String()}, detail: p.String()}
 		}
 	}
 	return nil, nil

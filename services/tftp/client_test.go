@@ -19,6 +19,7 @@ import (
 
 	"helperd/internal/netns"
 	"helperd/plan"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -27,10 +28,10 @@ func TestStranger(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 5000)
 	w, stranger := g.dial(t), g.dial(t)
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
-	stranger.raw(w.tid, []byte{0, opACK, 0, 1})
-	stranger.raw(w.tid, []byte{0, opError, 0, 0, 0})
+	stranger.raw(w.tid, []byte{0, packet.OpACK, 0, 1})
+	stranger.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	stranger.silence(100 * time.Millisecond)
 	w.silence(10 * time.Millisecond)
 	w.ack(1)
@@ -43,14 +44,14 @@ func TestRepeatedRequest(t *testing.T) {
 	g.put(t, "f", 5000)
 	g.put(t, "g", 700)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	w.silence(100 * time.Millisecond)
 	tid := w.tid
 	w.ack(1)
 	w.data(2)
-	w.ask(opRead, "g", "octet") // another file from the same port: the first is given up
+	w.ask(packet.OpRead, "g", "octet") // another file from the same port: the first is given up
 	w.data(1)
 	if w.tid == tid {
 		t.Error("the new transfer has the port of the old one")
@@ -65,7 +66,7 @@ func TestClientGone(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 5000)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	w.ack(1)
 	w.data(2)
@@ -80,7 +81,7 @@ func TestClientStops(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 5000)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	w.ack(1)
 	w.data(2)
@@ -96,14 +97,14 @@ func TestCaps(t *testing.T) {
 	g.put(t, "f", 5000)
 	for range maxPerClient {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		w.data(1)
 	}
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
-	w.refusal(codeUndefined)
+	w.ask(packet.OpRead, "f", "octet")
+	w.refusal(packet.CodeUndefined)
 	other := g.dialFrom(t, "127.0.0.2")
-	other.ask(opRead, "f", "octet")
+	other.ask(packet.OpRead, "f", "octet")
 	other.data(1)
 	other.ack(1)
 	other.data(2)
@@ -117,7 +118,7 @@ func TestAnswersFromAskedAddress(t *testing.T) {
 	g.put(t, "f", 100)
 	w := g.dial(t)
 	w.server = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.7"), g.server.Port())
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	if w.tid.Addr() != w.server.Addr() {
 		t.Errorf("asked %v, answered by %v", w.server, w.tid)
@@ -135,7 +136,7 @@ func TestIPv6(t *testing.T) {
 	want := g.put(t, "f", 50_000)
 	w := g.dialFrom(t, "::1")
 	w.server = addr
-	w.ask(opRead, "f", "octet", "blksize", "1400", "windowsize", "8")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "1400", "windowsize", "8")
 	w.oack()
 	w.ack(0)
 	if got := w.fetch(1400, 8, nil); !bytes.Equal(got, want) {
@@ -149,9 +150,9 @@ func TestAbortedTransfersLeaveNothing(t *testing.T) {
 	g.put(t, "small", 5000)
 	g.put(t, "large", cacheLargest+1)
 	w := g.dial(t)
-	w.ask(opRead, "small", "octet")
+	w.ask(packet.OpRead, "small", "octet")
 	w.data(1)
-	w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+	w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	idle := func() bool { return g.jobs.running() == 0 }
 	wait := func(what string, holds func() bool) {
 		t.Helper()
@@ -167,15 +168,15 @@ func TestAbortedTransfersLeaveNothing(t *testing.T) {
 	fds, routines := descriptors(t), runtime.NumGoroutine()
 	for i := range 500 {
 		w := g.dialFrom(t, fmt.Sprintf("127.0.%d.%d", 1+i/250, 1+i%250)) // so that no port is used twice
-		w.ask(opRead, []string{"small", "large"}[i%2], "octet", "tsize", "0", "windowsize", "4")
+		w.ask(packet.OpRead, []string{"small", "large"}[i%2], "octet", "tsize", "0", "windowsize", "4")
 		w.oack()
 		switch i % 3 {
 		case 0:
-			w.raw(w.tid, []byte{0, opError, 0, 8, 0})
+			w.raw(w.tid, []byte{0, packet.OpError, 0, 8, 0})
 		case 1:
 			w.ack(0)
 			w.data(1)
-			w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+			w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 		case 2:
 			w.ack(0)
 		}

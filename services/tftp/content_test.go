@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -19,7 +19,7 @@ func TestNetascii(t *testing.T) {
 	big := bytes.Repeat([]byte("line\n"), 300_000)
 	g.write(t, "big", big) // beyond one block, one window and one buffer
 	w := g.dial(t)
-	w.ask(opRead, "f", "NetASCII", "tsize", "0", "blksize", "8")
+	w.ask(packet.OpRead, "f", "NetASCII", "tsize", "0", "blksize", "8")
 	if diff := cmp.Diff([]string{"blksize", "8"}, w.oack()); diff != "" {
 		t.Errorf("the size of a converted file is not known: %s", diff)
 	}
@@ -28,7 +28,7 @@ func TestNetascii(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	w = g.dial(t)
-	w.ask(opRead, "big", "netascii", "blksize", "1024", "windowsize", "16")
+	w.ask(packet.OpRead, "big", "netascii", "blksize", "1024", "windowsize", "16")
 	w.oack()
 	w.ack(0)
 	got := w.fetch(1024, 16, func(n int) bool { return n == 40 || n == 333 })
@@ -45,14 +45,14 @@ func TestLargeFile(t *testing.T) {
 	g := newRig(t, nil)
 	want := g.put(t, "big", cacheLargest+12_345)
 	w := g.dial(t)
-	w.ask(opRead, "big", "octet", "blksize", "1468", "windowsize", "64")
+	w.ask(packet.OpRead, "big", "octet", "blksize", "1468", "windowsize", "64")
 	w.oack()
 	w.ack(0)
 	if got := w.fetch(1468, 64, func(n int) bool { return n == 200 }); !bytes.Equal(got, want) {
 		t.Errorf("got %d bytes, want %d; or they differ", len(got), len(want))
 	}
 	w = g.dial(t)
-	w.ask(opRead, "big", "octet")
+	w.ask(packet.OpRead, "big", "octet")
 	w.data(1)
 	if err := os.Truncate(filepath.Join(g.plan.TFTP.Root, "big"), 100_000); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestLargeFile(t *testing.T) {
 	for n := uint16(1); ; n++ {
 		w.ack(n)
 		p := w.next(soon)
-		if p[1] == opError {
+		if p[1] == packet.OpError {
 			break
 		}
 		if n > 300 {
@@ -132,35 +132,5 @@ func TestCacheWaitsForAFileToSettle(t *testing.T) {
 	c := newCache(1000)
 	if _, ok, err := c.get(f, st); ok || err != nil {
 		t.Errorf("a file that was written a moment ago is cached (%v)", err)
-	}
-}
-
-// What the page cache holds is sent without a detour by who may wait for disks.
-func TestReadyFromThePageCache(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "f")
-	want := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
-	if err := os.WriteFile(name, want, 0o644); err != nil { // and now the page cache has it
-		t.Fatal(err)
-	}
-	h, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	_, err = unix.Preadv2(int(h.Fd()), [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT)
-	tells := err == nil // not every file system can
-	f := newFile(h, int64(len(want)))
-	for off := 0; off <= len(want); off += 10_000 {
-		n := min(10_000, len(want)-off)
-		_, held := f.within(int64(off), 10_000)
-		if got := f.ready(int64(off), 10_000); got != (tells || held) {
-			t.Fatalf("ready at %d: %v; in the buffer: %v; the file system tells: %v", off, got, held, tells)
-		}
-		if b, err := f.at(int64(off), 10_000); err != nil || !bytes.Equal(b, want[off:off+n]) {
-			t.Fatalf("at %d: %d bytes, %v", off, len(b), err)
-		}
-		if !f.ready(int64(off), 10_000) {
-			t.Fatalf("not ready at %d, although it was just read", off)
-		}
 	}
 }

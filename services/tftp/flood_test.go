@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/internal/netns"
+	"helperd/services/tftp/packet"
 )
 
 // Requests that nobody answers, from one address by 3,000 ports and from 20,000
@@ -44,10 +45,10 @@ func TestFlood(t *testing.T) {
 			if try == 10 {
 				t.Fatalf("%s gets no answer", from)
 			}
-			w.ask(opRead, "f", "octet", "blksize", "1468")
+			w.ask(packet.OpRead, "f", "octet", "blksize", "1468")
 			p = w.next(time.Second)
 		}
-		if p[1] != opOACK {
+		if p[1] != packet.OpOACK {
 			t.Fatalf("%s got %.40q, want an OACK", from, p)
 		}
 		w.ack(0)

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"helperd/services/tftp/engine"
 )
 
 // Caps on transfers at a time.
@@ -31,7 +33,7 @@ type job struct {
 	request  string // the packet
 	arrived  time.Time
 	node     bool // the client has the address of a node
-	transfer *transfer
+	transfer *engine.Transfer
 	stopped  bool // maybe before the transfer has begun
 
 	queue *list.List    // of its rank; nil: it has lost its place
@@ -79,7 +81,7 @@ func (js *jobs) enter(client netip.AddrPort, packet []byte, node bool) (*job, ad
 	}
 	now := time.Now()
 	if old := js.byClient[client]; old != nil {
-		fresh := old.transfer == nil || !old.transfer.started.Load() || now.Sub(old.arrived) < repeatWithin
+		fresh := old.transfer == nil || !old.transfer.Started() || now.Sub(old.arrived) < repeatWithin
 		if fresh && old.request == string(packet) {
 			return nil, duplicate
 		}
@@ -165,7 +167,7 @@ func (js *jobs) answered(j *job) {
 func (js *jobs) stop(j *job) {
 	js.release(j)
 	j.stopped = true
-	if t := j.transfer; t != nil && t.stopped.CompareAndSwap(false, true) {
+	if t := j.transfer; t != nil && t.Stop() {
 		js.wake()
 	}
 }
@@ -195,12 +197,12 @@ func (js *jobs) leave(j *job) {
 }
 
 // begin notes that j sends t.
-func (js *jobs) begin(j *job, t *transfer) {
+func (js *jobs) begin(j *job, t *engine.Transfer) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	j.transfer = t
 	if j.stopped || js.closed {
-		t.stopped.Store(true) // whoever takes t over looks
+		t.Stop() // whoever takes t over looks
 	}
 }
 

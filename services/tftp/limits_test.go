@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"helperd/plan"
+	"helperd/services/tftp/packet"
 )
 
 // crowd asks as clients do, one port each.
@@ -150,7 +151,7 @@ func TestStrangersAreRationed(t *testing.T) {
 	g := newRig(t, func(p *plan.Plan) {
 		p.Nodes = []*plan.Node{{Name: "worker-0", FQDN: "worker-0.ocp4.example.com", IP: node}}
 	})
-	absent := &miss{wire: errNotFound, detail: "there is no such file"}
+	absent := &miss{wire: packet.ErrNotFound, detail: "there is no such file"}
 	for i := range 1000 {
 		g.missed(netip.MustParseAddr(stranger(i)), fmt.Sprint("/x", i), absent)
 		g.missed(node, fmt.Sprint("/x", i), absent)

@@ -14,13 +14,15 @@ import (
 	"helperd/internal/files"
 	"helperd/internal/human"
 	"helperd/plan"
+	"helperd/services/tftp/engine"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
 // miss says why a file is not sent: to the client, and to the people who look
 // at its boot.
 type miss struct {
-	wire   *wireError
+	wire   *packet.Error
 	detail string
 	mac    plan.MAC // that asks and boots nothing; zero: the file alone is missing
 }
@@ -37,7 +39,7 @@ func (m *miss) kind() timeline.Kind {
 
 // open finds what the client at addr gets for path: a declared file, a boot
 // file of a node, a file of the user's own, a boot loader.
-func (s *Service) open(st *state, path string, addr netip.Addr) (content, error) {
+func (s *Service) open(st *state, path string, addr netip.Addr) (engine.Content, error) {
 	if f, ok := st.declared(path); ok {
 		return s.openDeclared(f)
 	}
@@ -46,7 +48,7 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 		return s.render(st, script, addr), nil
 	}
 	// The user's own come before what is for any machine.
-	var own error = &miss{wire: errNotFound, detail: "there is no such file"}
+	var own error = &miss{wire: packet.ErrNotFound, detail: "there is no such file"}
 	if root := st.plan.TFTP.Root; root != "" {
 		c, err := s.openOwn(root, path)
 		if err == nil {
@@ -61,7 +63,7 @@ func (s *Service) open(st *state, path string, addr netip.Addr) (content, error)
 		return s.render(st, script, addr), nil
 	}
 	if script.Refused != "" {
-		return nil, &miss{wire: &wireError{codeNotFound, script.Refused}, detail: script.Refused, mac: script.MAC}
+		return nil, &miss{wire: &packet.Error{Code: packet.CodeNotFound, Text: script.Refused}, detail: script.Refused, mac: script.MAC}
 	}
 	if c, err := s.openLoader(st, path); c != nil || err != nil {
 		return c, err
@@ -80,23 +82,23 @@ func (st *state) declared(path string) (plan.File, bool) {
 }
 
 // openDeclared opens a kernel, an initramfs or a vendor's loader.
-func (s *Service) openDeclared(f plan.File) (content, error) {
+func (s *Service) openDeclared(f plan.File) (engine.Content, error) {
 	name, err := s.host.Artifacts.Path(&f)
 	if err != nil {
-		return nil, &miss{wire: errNotFound, detail: err.Error()}
+		return nil, &miss{wire: packet.ErrNotFound, detail: err.Error()}
 	}
 	if f.Inside != "" {
 		b, _, err := s.vendor.Loader(name, f.Inside)
 		if err != nil {
-			return nil, &miss{wire: &wireError{codeNotFound, err.Error()}, detail: err.Error()}
+			return nil, &miss{wire: &packet.Error{Code: packet.CodeNotFound, Text: err.Error()}, detail: err.Error()}
 		}
-		return memory(b), nil
+		return engine.Memory(b), nil
 	}
 	return s.openFile(name)
 }
 
 // openFile opens a file of this machine by its path.
-func (s *Service) openFile(name string) (content, error) {
+func (s *Service) openFile(name string) (engine.Content, error) {
 	h, st, err := files.Open(name)
 	if err != nil {
 		return nil, unavailable(err, name)
@@ -106,10 +108,10 @@ func (s *Service) openFile(name string) (content, error) {
 
 // openOwn opens a file of the user's own below root. Files whose name begins with
 // a dot are not served.
-func (s *Service) openOwn(root, path string) (content, error) {
+func (s *Service) openOwn(root, path string) (engine.Content, error) {
 	name := strings.TrimPrefix(path, "/")
 	if name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") {
-		return nil, &miss{wire: errNotFound, detail: "there is no such file"}
+		return nil, &miss{wire: packet.ErrNotFound, detail: "there is no such file"}
 	}
 	h, st, err := files.OpenBelow(root, name)
 	name = human.Printable(name)
@@ -123,7 +125,7 @@ func (s *Service) openOwn(root, path string) (content, error) {
 }
 
 // contentOf takes h over, which st describes.
-func (s *Service) contentOf(h *os.File, st fs.FileInfo, name string) (content, error) {
+func (s *Service) contentOf(h *os.File, st fs.FileInfo, name string) (engine.Content, error) {
 	keep := false
 	defer func() {
 		if !keep {
@@ -131,29 +133,29 @@ func (s *Service) contentOf(h *os.File, st fs.FileInfo, name string) (content, e
 		}
 	}()
 	if !st.Mode().IsRegular() {
-		return nil, &miss{wire: errNotFound, detail: name + " is not a file"}
+		return nil, &miss{wire: packet.ErrNotFound, detail: name + " is not a file"}
 	}
 	b, ok, err := s.cache.get(h, st)
 	if err != nil {
 		return nil, unavailable(err, name)
 	}
 	if ok {
-		return memory(b), nil
+		return engine.Memory(b), nil
 	}
 	keep = true
-	return newFile(h, st.Size()), nil
+	return engine.NewFile(h, st.Size()), nil
 }
 
 // unavailable turns an error of the file system into a miss.
 func unavailable(err error, name string) *miss {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		return &miss{wire: errNotFound, detail: name + " does not exist on the helper; put it there"}
+		return &miss{wire: packet.ErrNotFound, detail: name + " does not exist on the helper; put it there"}
 	case errors.Is(err, fs.ErrPermission):
-		return &miss{wire: errAccess, detail: fmt.Sprintf("%s: %v; make it readable for the user that helperd runs as", name, files.Cause(err))}
+		return &miss{wire: packet.ErrAccess, detail: fmt.Sprintf("%s: %v; make it readable for the user that helperd runs as", name, files.Cause(err))}
 	}
 	// Links that lead out of the folder end here, as do broken disks.
-	return &miss{wire: errAccess, detail: fmt.Sprintf("%s: %v", name, files.Cause(err))}
+	return &miss{wire: packet.ErrAccess, detail: fmt.Sprintf("%s: %v", name, files.Cause(err))}
 }
 
 func isProbe(path string) bool { return path == checkPath || boot.IsProbe(path) }

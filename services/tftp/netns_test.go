@@ -14,6 +14,7 @@ import (
 
 	"helperd/internal/netns"
 	"helperd/plan"
+	"helperd/services/tftp/packet"
 )
 
 // Transfers open their sockets in goroutines, which do not follow a thread into
@@ -119,15 +120,15 @@ func TestBlockSizeFitsThePath(t *testing.T) {
 					g := &rig{server: netip.MustParseAddrPort(family.server)}
 					w = g.dialFrom(t, family.client)
 				})
-				w.ask(opRead, "f", "octet", "blksize", "65464", "windowsize", "64")
+				w.ask(packet.OpRead, "f", "octet", "blksize", "65464", "windowsize", "64")
 				granted := w.oack()
 				if granted[1] != family.want {
 					t.Errorf("%s: OACK %q, want blksize %s", family.server, granted, family.want)
 				}
 				block, _ := strconv.Atoi(granted[1])
 				window, _ := strconv.Atoi(granted[3])
-				if block*window > maxFlight {
-					t.Errorf("%s: OACK %q, want at most %d bytes in a window", family.server, granted, maxFlight)
+				if block*window > packet.MaxFlight {
+					t.Errorf("%s: OACK %q, want at most %d bytes in a window", family.server, granted, packet.MaxFlight)
 				}
 				w.ack(0)
 				if got := w.fetch(block, window, nil); !bytes.Equal(got, want) {
@@ -186,7 +187,7 @@ func TestSmallMTU(t *testing.T) {
 		g := &rig{server: netip.MustParseAddrPort("192.0.2.1:69")}
 		w = g.dialFrom(t, "192.0.2.2")
 	})
-	w.ask(opRead, "f", "octet", "blksize", "1468", "windowsize", "16")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "1468", "windowsize", "16")
 	if got := w.oack(); got[1] != "1368" {
 		t.Errorf("OACK %q, want blksize 1368", got)
 	}
@@ -196,7 +197,7 @@ func TestSmallMTU(t *testing.T) {
 	}
 	noFragments(t, server)
 	// A client that vanished with its link gives up its transfer's port, and the server goes on.
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	client.IP(t, "link", "set", devC, "down")
 	time.Sleep(50 * time.Millisecond)
@@ -204,7 +205,7 @@ func TestSmallMTU(t *testing.T) {
 	for number := byte(1); number != 2; {
 		w.ack(1)
 		p := w.next(soon)
-		if len(p) < 4 || p[1] != opData || p[3] > 2 {
+		if len(p) < 4 || p[1] != packet.OpData || p[3] > 2 {
 			t.Fatalf("got %.40q, want DATA 2, or DATA 1 once more", p)
 		}
 		number = p[3]

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"helperd/plan"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -41,7 +42,7 @@ func TestOptions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := g.dial(t)
-			w.ask(opRead, append([]string{"f", "octet"}, tt.ask...)...)
+			w.ask(packet.OpRead, append([]string{"f", "octet"}, tt.ask...)...)
 			if tt.want == nil {
 				if n := len(w.data(1)); n != 512 {
 					t.Errorf("first block has %d bytes, want 512", n)
@@ -49,7 +50,7 @@ func TestOptions(t *testing.T) {
 			} else if diff := cmp.Diff(tt.want, w.oack()); diff != "" {
 				t.Error(diff)
 			}
-			w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+			w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 		})
 	}
 }
@@ -75,30 +76,30 @@ func TestRefusals(t *testing.T) {
 		packet string
 		code   uint16
 	}{
-		{"no such file", "\x00\x01nope\x00octet\x00", codeNotFound},
-		{"no such folder", "\x00\x01nope/f\x00octet\x00", codeNotFound},
-		{"the root", "\x00\x01/\x00octet\x00", codeNotFound},
-		{"a folder", "\x00\x01folder\x00octet\x00", codeNotFound},
-		{"a hidden file", "\x00\x01.hidden\x00octet\x00", codeNotFound},
-		{"a name that is too long", "\x00\x01" + long + "\x00octet\x00", codeNotFound},
-		{"out of the root", "\x00\x01../../etc/passwd\x00octet\x00", codeNotFound},
-		{"out of the root by a link", "\x00\x01leads-out\x00octet\x00", codeAccess},
-		{"an artifact that is missing", "\x00\x01artifacts/rhcos/kernel\x00octet\x00", codeNotFound},
-		{"an artifact that is not fetched", "\x00\x01artifacts/far/kernel\x00octet\x00", codeNotFound},
-		{"the boot file of no node", "\x00\x01pxelinux.cfg/01-52-54-00-00-00-99\x00octet\x00", codeNotFound},
-		{"with options", "\x00\x01nope\x00octet\x00tsize\x000\x00blksize\x001468\x00", codeNotFound},
-		{"as text", "\x00\x01nope\x00netascii\x00", codeNotFound},
-		{"write", "\x00\x02f\x00octet\x00", codeAccess},
-		{"write of a new file", "\x00\x02new\x00octet\x00blksize\x001468\x00", codeAccess},
-		{"write of nothing", "\x00\x02", codeIllegal},
-		{"mail", "\x00\x01f\x00mail\x00", codeIllegal},
-		{"an unknown mode", "\x00\x01f\x00image\x00", codeIllegal},
-		{"no mode", "\x00\x01f\x00", codeIllegal},
-		{"mode without end", "\x00\x01f\x00octet", codeIllegal},
-		{"no name", "\x00\x01\x00octet\x00", codeIllegal},
-		{"nothing", "\x00\x01", codeIllegal},
-		{"option without value", "\x00\x01f\x00octet\x00tsize\x00", codeIllegal},
-		{"option without end", "\x00\x01f\x00octet\x00tsize\x000", codeIllegal},
+		{"no such file", "\x00\x01nope\x00octet\x00", packet.CodeNotFound},
+		{"no such folder", "\x00\x01nope/f\x00octet\x00", packet.CodeNotFound},
+		{"the root", "\x00\x01/\x00octet\x00", packet.CodeNotFound},
+		{"a folder", "\x00\x01folder\x00octet\x00", packet.CodeNotFound},
+		{"a hidden file", "\x00\x01.hidden\x00octet\x00", packet.CodeNotFound},
+		{"a name that is too long", "\x00\x01" + long + "\x00octet\x00", packet.CodeNotFound},
+		{"out of the root", "\x00\x01../../etc/passwd\x00octet\x00", packet.CodeNotFound},
+		{"out of the root by a link", "\x00\x01leads-out\x00octet\x00", packet.CodeAccess},
+		{"an artifact that is missing", "\x00\x01artifacts/rhcos/kernel\x00octet\x00", packet.CodeNotFound},
+		{"an artifact that is not fetched", "\x00\x01artifacts/far/kernel\x00octet\x00", packet.CodeNotFound},
+		{"the boot file of no node", "\x00\x01pxelinux.cfg/01-52-54-00-00-00-99\x00octet\x00", packet.CodeNotFound},
+		{"with options", "\x00\x01nope\x00octet\x00tsize\x000\x00blksize\x001468\x00", packet.CodeNotFound},
+		{"as text", "\x00\x01nope\x00netascii\x00", packet.CodeNotFound},
+		{"write", "\x00\x02f\x00octet\x00", packet.CodeAccess},
+		{"write of a new file", "\x00\x02new\x00octet\x00blksize\x001468\x00", packet.CodeAccess},
+		{"write of nothing", "\x00\x02", packet.CodeIllegal},
+		{"mail", "\x00\x01f\x00mail\x00", packet.CodeIllegal},
+		{"an unknown mode", "\x00\x01f\x00image\x00", packet.CodeIllegal},
+		{"no mode", "\x00\x01f\x00", packet.CodeIllegal},
+		{"mode without end", "\x00\x01f\x00octet", packet.CodeIllegal},
+		{"no name", "\x00\x01\x00octet\x00", packet.CodeIllegal},
+		{"nothing", "\x00\x01", packet.CodeIllegal},
+		{"option without value", "\x00\x01f\x00octet\x00tsize\x00", packet.CodeIllegal},
+		{"option without end", "\x00\x01f\x00octet\x00tsize\x000", packet.CodeIllegal},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,10 +138,10 @@ func TestSizeProbe(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 5000)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet", "tsize", "0", "blksize", "1468", "windowsize", "4")
+	w.ask(packet.OpRead, "f", "octet", "tsize", "0", "blksize", "1468", "windowsize", "4")
 	w.oack()
 	w.raw(w.tid, []byte("\x00\x05\x00\x08User aborted the transfer\x00"))
-	w.ask(opRead, "f", "octet", "blksize", "1468", "windowsize", "4")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "1468", "windowsize", "4")
 	w.oack()
 	w.ack(0)
 	w.fetch(1468, 4, nil)

@@ -10,6 +10,7 @@ import (
 
 	"helperd/plan"
 	"helperd/services"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -46,30 +47,30 @@ func TestPaths(t *testing.T) {
 		{"x/../sub/f", 0},
 		{"../../sub/f", 0}, // dots end at the root of the server
 		{"within", 0},
-		{"../secret", codeNotFound},
-		{`..\secret`, codeNotFound},
-		{"/../../../../../../etc/passwd", codeNotFound},
-		{"sub/../../secret", codeNotFound},
-		{"%2e%2e/secret", codeNotFound},
-		{secret, codeNotFound},
-		{"absolute", codeAccess},
-		{"relative", codeAccess},
-		{"folder/secret", codeAccess},
-		{"loop", codeAccess},
-		{".hidden", codeNotFound},
-		{"sub/.hidden/f", codeNotFound},
-		{"sub", codeNotFound},
-		{"sub/", codeNotFound},
-		{"sub/f/x", codeNotFound},
-		{"", codeIllegal},
-		{"/", codeNotFound},
-		{"fifo", codeNotFound},
-		{strings.Repeat("a", 300), codeNotFound},
+		{"../secret", packet.CodeNotFound},
+		{`..\secret`, packet.CodeNotFound},
+		{"/../../../../../../etc/passwd", packet.CodeNotFound},
+		{"sub/../../secret", packet.CodeNotFound},
+		{"%2e%2e/secret", packet.CodeNotFound},
+		{secret, packet.CodeNotFound},
+		{"absolute", packet.CodeAccess},
+		{"relative", packet.CodeAccess},
+		{"folder/secret", packet.CodeAccess},
+		{"loop", packet.CodeAccess},
+		{".hidden", packet.CodeNotFound},
+		{"sub/.hidden/f", packet.CodeNotFound},
+		{"sub", packet.CodeNotFound},
+		{"sub/", packet.CodeNotFound},
+		{"sub/f/x", packet.CodeNotFound},
+		{"", packet.CodeIllegal},
+		{"/", packet.CodeNotFound},
+		{"fifo", packet.CodeNotFound},
+		{strings.Repeat("a", 300), packet.CodeNotFound},
 	}
 	for _, tt := range tests {
 		t.Run(tt.ask, func(t *testing.T) {
 			w := g.dial(t)
-			w.ask(opRead, tt.ask, "octet")
+			w.ask(packet.OpRead, tt.ask, "octet")
 			if tt.code != 0 {
 				if text := w.refusal(tt.code); strings.Contains(text, g.dir) {
 					t.Errorf("%q shows a path of the server", text)
@@ -97,8 +98,8 @@ func TestMisses(t *testing.T) {
 		"pxelinux.cfg/564d1c2e-9f4e-6c3a-8f5c-1b2c3d4e5f60", "pxelinux.cfg/C0A84",
 	} {
 		w := g.dial(t)
-		w.ask(opRead, probe, "octet")
-		w.refusal(codeNotFound)
+		w.ask(packet.OpRead, probe, "octet")
+		w.refusal(packet.CodeNotFound)
 	}
 	if events := g.events.Since(0); len(events) > 0 {
 		t.Errorf("probes of firmware made events: %+v", events)
@@ -109,8 +110,8 @@ func TestMisses(t *testing.T) {
 		"/artifacts/far/kernel":   "is not on the helper yet",
 	} {
 		w := g.dial(t)
-		w.ask(opRead, file, "octet")
-		w.refusal(codeNotFound)
+		w.ask(packet.OpRead, file, "octet")
+		w.refusal(packet.CodeNotFound)
 		if e := g.seen(t, timeline.TFTPMiss, file); why != "there is no such file" && !strings.Contains(e.Detail, why) {
 			t.Errorf("%s: event says %q, want %q", file, e.Detail, why)
 		}
@@ -134,8 +135,8 @@ func TestMisses(t *testing.T) {
 func TestEventsArePrintable(t *testing.T) {
 	g := newRig(t, nil)
 	w := g.dial(t)
-	w.ask(opRead, "a\x1b[2Jb\u009b31m"+string([]byte{0xff}), "octet")
-	w.refusal(codeNotFound)
+	w.ask(packet.OpRead, "a\x1b[2Jb\u009b31m"+string([]byte{0xff}), "octet")
+	w.refusal(packet.CodeNotFound)
 	e := g.seen(t, timeline.TFTPMiss, "/a?[2Jb?31m?")
 	if strings.ContainsAny(e.Detail, "\x1b\u009b") || !utf8.ValidString(e.Detail) {
 		t.Errorf("the event says %q", e.Detail)

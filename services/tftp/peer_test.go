@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"helperd/internal/netns"
+	"helperd/services/tftp/packet"
 )
 
 // Cases of the standards that in.tftpd (tftpd-hpa), an implementation by other
@@ -26,7 +27,7 @@ var peerCases = []struct {
 }{
 	{"RFC 1350: a file in lock step", func(t *testing.T, g *rig, f []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		if got := w.fetch(512, 1, nil); !bytes.Equal(got, f) {
 			t.Errorf("%d bytes, or they differ", len(got))
 		}
@@ -34,7 +35,7 @@ var peerCases = []struct {
 	}},
 	{"RFC 1350: a full last block is followed by an empty one", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "whole", "octet")
+		w.ask(packet.OpRead, "whole", "octet")
 		for n, size := range []int{512, 512, 0} {
 			if got := len(w.data(uint16(n + 1))); got != size {
 				t.Errorf("block %d has %d bytes, want %d", n+1, got, size)
@@ -44,7 +45,7 @@ var peerCases = []struct {
 	}},
 	{"RFC 1350: an empty file is one empty block", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "empty", "octet")
+		w.ask(packet.OpRead, "empty", "octet")
 		if got := w.data(1); len(got) != 0 {
 			t.Errorf("%d bytes", len(got))
 		}
@@ -52,43 +53,43 @@ var peerCases = []struct {
 	}},
 	{"RFC 1350: the answer has a port of its own", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		w.data(1)
 		if w.tid.Port() == g.server.Port() || w.tid.Addr() != g.server.Addr() {
 			t.Errorf("asked %v, answered by %v", g.server, w.tid)
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"RFC 1350: modes in any case", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "OcTeT")
+		w.ask(packet.OpRead, "f", "OcTeT")
 		w.data(1)
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"RFC 1350: a lost block is sent again", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		first := w.data(1)
 		if again := w.data(1); !bytes.Equal(first, again) {
 			t.Error("the block has changed")
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"RFC 1350: an ERROR ends a transfer without an answer", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		w.data(1)
 		w.raw(w.tid, []byte("\x00\x05\x00\x03full\x00"))
 		w.silence(1300 * time.Millisecond)
 	}},
 	{"RFC 1350: a file that is not there", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "nope", "octet")
-		w.refusal(codeNotFound)
+		w.ask(packet.OpRead, "nope", "octet")
+		w.refusal(packet.CodeNotFound)
 	}},
 	{"RFC 1350: a read of netascii converts line ends", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "text", "netascii")
+		w.ask(packet.OpRead, "text", "netascii")
 		if got := w.data(1); string(got) != "one\r\ntwo\r\x00\r\n" {
 			t.Errorf("got %q", got)
 		}
@@ -96,7 +97,7 @@ var peerCases = []struct {
 	}},
 	{"RFC 1123: a repeated ACK is not answered", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		w.data(1)
 		w.ack(1)
 		w.data(2)
@@ -105,35 +106,35 @@ var peerCases = []struct {
 		w.ack(2)
 		w.data(3)
 		w.silence(100 * time.Millisecond)
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"RFC 1350: an ACK of a block that was not sent is not answered", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		w.data(1)
 		w.ack(7)
 		w.silence(100 * time.Millisecond)
 		w.ack(1)
 		w.data(2)
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"RFC 2347: unknown options are passed over", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "colour", "blue")
+		w.ask(packet.OpRead, "f", "octet", "colour", "blue")
 		w.data(1)
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"RFC 2347: known options are granted beside unknown ones", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "colour", "blue", "blksize", "1024")
+		w.ask(packet.OpRead, "f", "octet", "colour", "blue", "blksize", "1024")
 		if diff := cmp.Diff([]string{"blksize", "1024"}, w.oack()); diff != "" {
 			t.Error(diff)
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 8, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 8, 0})
 	}},
 	{"RFC 2347: no DATA before ACK 0", func(t *testing.T, g *rig, f []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "blksize", "1024")
+		w.ask(packet.OpRead, "f", "octet", "blksize", "1024")
 		w.oack()
 		w.silence(100 * time.Millisecond)
 		w.ack(0)
@@ -143,24 +144,24 @@ var peerCases = []struct {
 	}},
 	{"RFC 2347: a lost OACK is sent again", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "blksize", "1024")
+		w.ask(packet.OpRead, "f", "octet", "blksize", "1024")
 		first := w.oack()
 		if again := w.oack(); !slices.Equal(first, again) {
 			t.Errorf("%q, then %q", first, again)
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 8, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 8, 0})
 	}},
 	{"RFC 2347: names in any case", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "BLKSIZE", "1024")
+		w.ask(packet.OpRead, "f", "octet", "BLKSIZE", "1024")
 		if got := w.oack(); got[1] != "1024" {
 			t.Errorf("OACK %q", got)
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 8, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 8, 0})
 	}},
 	{"RFC 2348: the smallest block", func(t *testing.T, g *rig, f []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "blksize", "8")
+		w.ask(packet.OpRead, "f", "octet", "blksize", "8")
 		if got := w.oack(); got[1] != "8" {
 			t.Errorf("OACK %q", got)
 		}
@@ -171,15 +172,15 @@ var peerCases = []struct {
 	}},
 	{"RFC 2349: tsize is the file's", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "tsize", "0")
+		w.ask(packet.OpRead, "f", "octet", "tsize", "0")
 		if diff := cmp.Diff([]string{"tsize", "5000"}, w.oack()); diff != "" {
 			t.Error(diff)
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 8, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 8, 0})
 	}},
 	{"RFC 2349: timeout is granted as asked", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "timeout", "2")
+		w.ask(packet.OpRead, "f", "octet", "timeout", "2")
 		if diff := cmp.Diff([]string{"timeout", "2"}, w.oack()); diff != "" {
 			t.Error(diff)
 		}
@@ -188,14 +189,14 @@ var peerCases = []struct {
 		if d := time.Since(begun); d < 1800*time.Millisecond {
 			t.Errorf("sent again after %v, want 2 s", d)
 		}
-		w.raw(w.tid, []byte{0, opError, 0, 8, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 8, 0})
 	}},
 	{"edk2: the size, an ERROR, and again from the same port", func(t *testing.T, g *rig, f []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "tsize", "0", "blksize", "1468")
+		w.ask(packet.OpRead, "f", "octet", "tsize", "0", "blksize", "1468")
 		w.oack()
 		w.raw(w.tid, []byte("\x00\x05\x00\x08User aborted the transfer\x00"))
-		w.ask(opRead, "f", "octet", "blksize", "1468")
+		w.ask(packet.OpRead, "f", "octet", "blksize", "1468")
 		w.oack()
 		w.ack(0)
 		if got := w.fetch(1468, 1, nil); !bytes.Equal(got, f) {
@@ -204,18 +205,18 @@ var peerCases = []struct {
 	}},
 	{"a stranger's packets to the port of a transfer", func(t *testing.T, g *rig, _ []byte) {
 		w, stranger := g.dial(t), g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		w.data(1)
-		stranger.raw(w.tid, []byte{0, opACK, 0, 1})
+		stranger.raw(w.tid, []byte{0, packet.OpACK, 0, 1})
 		w.silence(100 * time.Millisecond)
 		w.ack(1)
 		w.data(2)
-		w.raw(w.tid, []byte{0, opError, 0, 0, 0})
+		w.raw(w.tid, []byte{0, packet.OpError, 0, 0, 0})
 	}},
 	{"dots do not lead out", func(t *testing.T, g *rig, _ []byte) {
 		w := g.dial(t)
-		w.ask(opRead, "../../../../etc/hostname", "octet")
-		if p := w.next(soon); p == nil || p[1] != opError {
+		w.ask(packet.OpRead, "../../../../etc/hostname", "octet")
+		if p := w.next(soon); p == nil || p[1] != packet.OpError {
 			t.Errorf("got %.40q, want an ERROR", p)
 		}
 	}},

@@ -23,6 +23,7 @@ import (
 	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
+	"helperd/services/tftp/packet"
 	statestore "helperd/state"
 	"helperd/timeline"
 )
@@ -188,7 +189,7 @@ func (w *wire) raw(to netip.AddrPort, p []byte) {
 
 func (w *wire) ack(n uint16) {
 	w.t.Helper()
-	w.raw(w.tid, []byte{0, opACK, byte(n >> 8), byte(n)})
+	w.raw(w.tid, []byte{0, packet.OpACK, byte(n >> 8), byte(n)})
 }
 
 // next takes one packet; nil: none within d.
@@ -213,7 +214,7 @@ const soon = 3 * time.Second
 func (w *wire) data(number uint16) []byte {
 	w.t.Helper()
 	p := w.next(soon)
-	if len(p) < 4 || p[1] != opData || binary.BigEndian.Uint16(p[2:]) != number {
+	if len(p) < 4 || p[1] != packet.OpData || binary.BigEndian.Uint16(p[2:]) != number {
 		w.t.Fatalf("got %.40q, want DATA %d", p, number)
 	}
 	return p[4:]
@@ -223,7 +224,7 @@ func (w *wire) data(number uint16) []byte {
 func (w *wire) oack() []string {
 	w.t.Helper()
 	p := w.next(soon)
-	if len(p) < 2 || p[1] != opOACK {
+	if len(p) < 2 || p[1] != packet.OpOACK {
 		w.t.Fatalf("got %.40q, want an OACK", p)
 	}
 	var out []string
@@ -237,7 +238,7 @@ func (w *wire) oack() []string {
 func (w *wire) refusal(code uint16) string {
 	w.t.Helper()
 	p := w.next(soon)
-	if len(p) < 5 || p[1] != opError || p[len(p)-1] != 0 || binary.BigEndian.Uint16(p[2:]) != code {
+	if len(p) < 5 || p[1] != packet.OpError || p[len(p)-1] != 0 || binary.BigEndian.Uint16(p[2:]) != code {
 		w.t.Fatalf("got %.80q, want ERROR %d", p, code)
 	}
 	return string(p[4 : len(p)-1])
@@ -258,11 +259,11 @@ func (w *wire) fetch(block, window int, lose func(packet int) bool) []byte {
 	expect, inWindow, packets := uint16(1), 0, 0
 	for {
 		p := w.next(soon)
-		if len(p) > 1 && p[1] == opOACK && packets == 0 { // ours came late: the machine is busy
+		if len(p) > 1 && p[1] == packet.OpOACK && packets == 0 { // ours came late: the machine is busy
 			w.ack(0)
 			continue
 		}
-		if len(p) < 4 || p[1] != opData {
+		if len(p) < 4 || p[1] != packet.OpData {
 			w.t.Fatalf("got %.40q after %d bytes, want DATA", p, len(got))
 		}
 		packets++

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"helperd/internal/human"
 	"helperd/internal/socket"
+	"helperd/services/tftp/engine"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
+
+// maxRequest in bytes is the longest request that is read whole.
+const maxRequest = 2048
 
 // drain is how long transfers may go on after Serve is told to end; it is
 // below the time that the daemon allows for all services.
@@ -21,21 +25,21 @@ const drain = 4 * time.Second
 // Serve implements services.Service. It reads requests from the sockets of the
 // state, and follows them as they change.
 func (s *Service) Serve(ctx context.Context) error {
-	e, err := newEngine(s.host.Guard, s.ended)
+	e, err := engine.New(s.host.Guard)
 	if err != nil {
 		return err
 	}
 	working, cancel := context.WithCancel(context.Background())
-	done := e.start(working)
-	s.jobs.open(e.wake)
+	done := e.Start(working)
+	s.jobs.open(e.Wake)
 	defer func() {
 		s.drain()
 		cancel()
-		e.wake()
+		e.Wake()
 		for _, d := range done {
 			<-d
 		}
-		e.stop()
+		e.Stop()
 	}()
 	readers := socket.NewReaders(s.host.Guard, "tftp requests", func(ctx context.Context, sock *socket.Socket) error { return s.read(ctx, sock, e) })
 	defer readers.Stop()
@@ -60,7 +64,7 @@ func (s *Service) drain() {
 }
 
 // read takes requests from sock until ctx ends or sock is given up: then it returns nil.
-func (s *Service) read(ctx context.Context, sock *socket.Socket, e *engine) error {
+func (s *Service) read(ctx context.Context, sock *socket.Socket, e *engine.Engine) error {
 	if sock.Wait(ctx) != nil {
 		return nil
 	}
@@ -100,15 +104,15 @@ func (s *Service) read(ctx context.Context, sock *socket.Socket, e *engine) erro
 }
 
 // receive admits one packet. Strays and errors get no answer: two servers would talk for ever.
-func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPort, local netip.Addr, e *engine) {
-	if len(packet) < 2 || client.Port() == 0 {
+func (s *Service) receive(conn *net.UDPConn, p []byte, client netip.AddrPort, local netip.Addr, e *engine.Engine) {
+	if len(p) < 2 || client.Port() == 0 {
 		return
 	}
-	if op := binary.BigEndian.Uint16(packet); op != opRead && op != opWrite {
+	if op := binary.BigEndian.Uint16(p); op != packet.OpRead && op != packet.OpWrite {
 		s.count.strays.Add(1)
 		return
 	}
-	j, verdict := s.jobs.enter(client, packet, s.isNode(client.Addr()))
+	j, verdict := s.jobs.enter(client, p, s.isNode(client.Addr()))
 	switch verdict {
 	case duplicate:
 		s.count.duplicates.Add(1)
@@ -116,7 +120,7 @@ func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPor
 		s.count.refused.Add(1)
 	case tooMany:
 		s.count.refused.Add(1)
-		_, _ = conn.WriteToUDPAddrPort(errBusy.packet(), client) // best effort: the client asks again
+		_, _ = conn.WriteToUDPAddrPort(packet.ErrBusy.Bytes(), client) // best effort: the client asks again
 		s.tell(timeline.Event{
 			Kind: timeline.TFTPFailed, Addr: client.Addr(),
 			Detail: "too many transfers at a time; the client is told to try again",
@@ -127,15 +131,15 @@ func (s *Service) receive(conn *net.UDPConn, packet []byte, client netip.AddrPor
 }
 
 // serve opens what one request asks for and hands the transfer to the engine. It may wait for disks.
-func (s *Service) serve(j *job, local netip.Addr, e *engine) {
-	var p port
-	var src content
+func (s *Service) serve(j *job, local netip.Addr, e *engine.Engine) {
+	var p engine.Port
+	var src engine.Content
 	defer func() { // what the engine did not take over
 		if p != nil {
-			p.close()
+			p.Close()
 		}
 		if src != nil {
-			src.close()
+			src.Close()
 		}
 		if j != nil {
 			s.jobs.leave(j)
@@ -143,45 +147,38 @@ func (s *Service) serve(j *job, local netip.Addr, e *engine) {
 	}()
 	s.host.Fuse.Check()
 	st := s.state.Load()
-	p, way, err := openPort(local, j.client)
+	p, way, err := engine.OpenPort(local, j.client)
 	if err != nil {
 		s.count.failed.Add(1)
 		s.host.Log.Warn("no socket for a transfer", "ip", j.client.Addr(), "err", err)
 		return
 	}
-	out := senders.Get().(*sender)
-	defer senders.Put(out)
-	r, bad := parseRequest([]byte(j.request))
+	r, bad := packet.ParseRequest([]byte(j.request))
 	if bad != nil {
 		s.count.refused.Add(1)
-		_ = out.packet(p, bad.packet()) // best effort: a client that got no answer asks again
+		engine.Refuse(p, bad)
 		return
 	}
-	path := human.Printable(r.path())
-	src, err = s.open(st, r.path(), j.client.Addr())
+	path := human.Printable(r.Path())
+	src, err = s.open(st, r.Path(), j.client.Addr())
 	if err != nil {
-		m := &miss{wire: errAccess, detail: err.Error()}
+		m := &miss{wire: packet.ErrAccess, detail: err.Error()}
 		_ = errors.As(err, &m) // any other error is told as an access violation
-		_ = out.packet(p, m.wire.packet())
+		engine.Refuse(p, m.wire)
 		s.missed(j.client.Addr(), path, m)
 		return
 	}
-	if r.netascii {
-		src = newNetascii(src)
+	if r.Netascii {
+		src = engine.NewNetascii(src)
 	}
 	now := time.Now()
-	t := &transfer{port: p, src: src, mayWait: true, story: story{service: s, job: j, path: path, begun: now, told: now}}
-	t.terms = negotiate(&r, src.size(), way.largest(st.mtu))
-	t.segment = t.block <= way.largest(way.mtu)
+	terms := r.Negotiate(src.Size(), way.Largest(st.mtu))
+	t := engine.NewTransfer(p, way, src, terms, &story{service: s, job: j, path: path, begun: now, told: now})
 	s.jobs.begin(j, t)
-	err = t.begin(out, now)
-	t.mayWait = false
+	err = t.Begin(now)
 	p, src, j = nil, nil, nil
-	e.carry(t, err)
+	e.Carry(t, err)
 }
-
-// senders are lent to requests.
-var senders = sync.Pool{New: func() any { return newSender() }}
 
 // missed tells people that there is no such file for the client.
 func (s *Service) missed(client netip.Addr, path string, m *miss) {

@@ -15,13 +15,14 @@ import (
 
 	"helperd/plan"
 	"helperd/services"
+	"helperd/services/tftp/packet"
 )
 
 // get fetches a file in lock step.
 func (g *rig) get(t *testing.T, file string) []byte {
 	t.Helper()
 	w := g.dial(t)
-	w.ask(opRead, file, "octet")
+	w.ask(packet.OpRead, file, "octet")
 	return w.fetch(512, 1, nil)
 }
 
@@ -72,7 +73,7 @@ func TestReloadDuringTransfers(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet", "blksize", "1468", "windowsize", "4")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "1468", "windowsize", "4")
 	w.oack()
 	moved.TFTP.Listen = append(moved.TFTP.Listen[:0:0], other)
 	g.apply(t, &moved)
@@ -81,7 +82,7 @@ func TestReloadDuringTransfers(t *testing.T) {
 		t.Errorf("after the address moved: %d bytes", len(got))
 	}
 	w.server = other
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	if err := g.Check(t.Context()); err != nil {
 		t.Error(err)
@@ -92,17 +93,17 @@ func TestPanicEndsOneRequest(t *testing.T) {
 	g := newRig(t, nil)
 	want := g.put(t, "f", 200_000)
 	running := g.dial(t)
-	running.ask(opRead, "f", "octet")
+	running.ask(packet.OpRead, "f", "octet")
 	running.data(1)
 	g.fuse.Arm()
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	select {
 	case <-g.panics:
 	case <-time.After(time.Second):
 		t.Fatal("no panic was reported")
 	}
-	w.ask(opRead, "f", "octet") // the client repeats its request
+	w.ask(packet.OpRead, "f", "octet") // the client repeats its request
 	if got := w.fetch(512, 1, nil); !bytes.Equal(got, want) {
 		t.Errorf("after the panic: %d bytes", len(got))
 	}
@@ -153,7 +154,7 @@ func TestCheckGivesNoFalseAlarm(t *testing.T) {
 				return
 			}
 			if i > 0 { // the first is lost
-				server.WriteToUDPAddrPort(errNotFound.packet(), from)
+				server.WriteToUDPAddrPort(packet.ErrNotFound.Bytes(), from)
 			}
 		}
 	}()
@@ -190,11 +191,11 @@ func TestDrain(t *testing.T) {
 	g := newRig(t, nil)
 	want := g.put(t, "f", 100_000)
 	w, late := g.dial(t), g.dial(t)
-	w.ask(opRead, "f", "octet", "windowsize", "4")
+	w.ask(packet.OpRead, "f", "octet", "windowsize", "4")
 	w.oack()
 	g.stop()
 	time.Sleep(50 * time.Millisecond)
-	late.ask(opRead, "f", "octet")
+	late.ask(packet.OpRead, "f", "octet")
 	late.silence(50 * time.Millisecond)
 	w.ack(0)
 	if got := w.fetch(512, 4, nil); !bytes.Equal(got, want) {

@@ -14,6 +14,7 @@ import (
 	"helperd/internal/files"
 	"helperd/internal/socket"
 	"helperd/services"
+	"helperd/services/tftp/packet"
 )
 
 // Status implements services.Service.
@@ -99,7 +100,7 @@ func ask(ctx context.Context, server netip.AddrPort) error {
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	request := append([]byte{0, opRead}, checkPath+"\x00octet\x00"...)
+	request := append([]byte{0, packet.OpRead}, checkPath+"\x00octet\x00"...)
 	var answer [maxRequest]byte
 	for {
 		if _, err := conn.WriteToUDPAddrPort(request, server); err != nil {
@@ -113,7 +114,7 @@ func ask(ctx context.Context, server netip.AddrPort) error {
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil: // a packet may be lost
 		case err != nil:
 			return fmt.Errorf("%s does not answer: %w", server, err)
-		case n < headerLen || binary.BigEndian.Uint16(answer[:]) != opError:
+		case n < packet.HeaderLen || binary.BigEndian.Uint16(answer[:]) != packet.OpError:
 			return fmt.Errorf("%s gave %d bytes that are no TFTP answer", server, n)
 		default:
 			return nil

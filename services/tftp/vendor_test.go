@@ -7,6 +7,7 @@ import (
 
 	"helperd/internal/liveiso"
 	"helperd/plan"
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -27,8 +28,8 @@ func TestVendorISO(t *testing.T) {
 		g.seen(t, timeline.TFTPGet, file(l).Path)
 	}
 	w := g.dial(t)
-	w.ask(opRead, file(plan.ShimAA64).Path, "octet")
-	if text := w.refusal(codeNotFound); !strings.Contains(text, "no shimaa64.efi on the ISO") || strings.Contains(text, iso) {
+	w.ask(packet.OpRead, file(plan.ShimAA64).Path, "octet")
+	if text := w.refusal(packet.CodeNotFound); !strings.Contains(text, "no shimaa64.efi on the ISO") || strings.Contains(text, iso) {
 		t.Errorf("one that is not there: %q", text)
 	}
 	if p := g.Status().Problem; !strings.Contains(p, "no shimaa64.efi on the ISO") || strings.Contains(p, "no shimx64.efi") {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/services/tftp/packet"
 	"helperd/timeline"
 )
 
@@ -24,7 +25,7 @@ func TestWindows(t *testing.T) {
 				if window > 1 {
 					ask = append(ask, "windowsize", strconv.Itoa(window))
 				}
-				w.ask(opRead, ask...)
+				w.ask(packet.OpRead, ask...)
 				if window > 1 {
 					w.oack()
 					w.ack(0)
@@ -45,7 +46,7 @@ func TestExactBurst(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 20*1024)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet", "blksize", "1024", "windowsize", "4")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "1024", "windowsize", "4")
 	w.oack()
 	w.silence(50 * time.Millisecond) // nothing before ACK 0
 	w.ack(0)
@@ -80,13 +81,13 @@ func TestOneLossDoublesNothing(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 400*1024+1)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet", "blksize", "1024", "windowsize", "4")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "1024", "windowsize", "4")
 	w.oack()
 	w.ack(0)
 	packets, expect, inWindow := 0, uint16(1), 0
 	for {
 		p := w.next(soon)
-		if len(p) < 4 || p[1] != opData {
+		if len(p) < 4 || p[1] != packet.OpData {
 			t.Fatalf("got %.40q", p)
 		}
 		if packets++; packets == 6 {
@@ -121,7 +122,7 @@ func TestRetransmission(t *testing.T) {
 	t.Run("data", func(t *testing.T) {
 		t.Parallel()
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet")
+		w.ask(packet.OpRead, "f", "octet")
 		first := w.data(1)
 		begun := time.Now()
 		if again := w.data(1); !bytes.Equal(first, again) {
@@ -136,7 +137,7 @@ func TestRetransmission(t *testing.T) {
 	t.Run("oack, by the timeout asked", func(t *testing.T) {
 		t.Parallel()
 		w := g.dial(t)
-		w.ask(opRead, "f", "octet", "timeout", "2")
+		w.ask(packet.OpRead, "f", "octet", "timeout", "2")
 		w.oack()
 		begun := time.Now()
 		w.oack()
@@ -154,7 +155,7 @@ func TestChatter(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "f", 5000)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet")
+	w.ask(packet.OpRead, "f", "octet")
 	w.data(1)
 	w.ack(1)
 	w.data(2)
@@ -173,7 +174,7 @@ func TestLoss(t *testing.T) {
 	for _, window := range []int{4, 16, 64} {
 		t.Run(strconv.Itoa(window), func(t *testing.T) {
 			w := g.dial(t)
-			w.ask(opRead, "f", "octet", "blksize", "1024", "windowsize", strconv.Itoa(window))
+			w.ask(packet.OpRead, "f", "octet", "blksize", "1024", "windowsize", strconv.Itoa(window))
 			w.oack()
 			w.ack(0)
 			r := rand.New(rand.NewPCG(1, uint64(window)))
@@ -200,7 +201,7 @@ func TestRollOver(t *testing.T) {
 	g := newRig(t, nil)
 	want := g.put(t, "f", 65540*8+3)
 	w := g.dial(t)
-	w.ask(opRead, "f", "octet", "blksize", "8", "windowsize", "64")
+	w.ask(packet.OpRead, "f", "octet", "blksize", "8", "windowsize", "64")
 	w.oack()
 	w.ack(0)
 	if got := w.fetch(8, 64, nil); !bytes.Equal(got, want) {

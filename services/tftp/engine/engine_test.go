@@ -1,28 +1,37 @@
-package tftp
+package engine
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"helperd/internal/guard"
+	"helperd/services/tftp/packet"
 )
 
 // carriage is an engine with one worker, whose transfers go to single clients.
 type carriage struct {
-	*engine
-	ends   map[*transfer]chan error
+	*Engine
 	panics chan any
 }
 
+// ending is a story of which the end alone counts.
+type ending struct {
+	untold
+	came chan error
+}
+
+func (e ending) Ended(_ *Transfer, err error) { e.came <- err }
+
 func newCarriage(t *testing.T) *carriage {
 	t.Helper()
-	c := &carriage{ends: map[*transfer]chan error{}, panics: make(chan any, 8)}
+	c := &carriage{panics: make(chan any, 8)}
 	group := guard.New(func(_ string, v any, _ []byte) { c.panics <- v })
-	e, err := newEngine(group, func(tr *transfer, err error) { c.ends[tr] <- err })
+	e, err := New(group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,40 +39,40 @@ func newCarriage(t *testing.T) *carriage {
 		w.stop()
 	}
 	e.workers = e.workers[:1]
-	c.engine = e
+	c.Engine = e
 	ctx, cancel := context.WithCancel(context.Background())
-	done := e.start(ctx)
+	done := e.Start(ctx)
 	t.Cleanup(func() {
 		cancel()
-		e.wake()
+		e.Wake()
 		<-done[0]
 		group.Wait()
-		e.stop()
-		for tr := range c.ends {
-			tr.port.close()
-		}
+		e.Stop()
 	})
 	return c
 }
 
 // send begins a transfer of src to a new client.
-func (c *carriage) send(t *testing.T, src content) (*wire, *transfer) {
+func (c *carriage) send(t *testing.T, src Content) (*client, *Transfer) {
 	t.Helper()
-	w := (&rig{}).dial(t)
-	p, _, err := openPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), w.conn.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort())
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &transfer{port: p, src: src, terms: terms{block: 512, window: 1, timeout: time.Second}}
-	c.ends[tr] = make(chan error, 1)
-	c.carry(tr, tr.begin(newSender(), time.Now()))
-	return w, tr
+	t.Cleanup(func() { conn.Close() })
+	p, _, err := OpenPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &Transfer{port: p, src: src, story: ending{came: make(chan error, 1)}, Terms: packet.Terms{Block: 512, Window: 1, Timeout: time.Second}}
+	c.Carry(tr, tr.begin(newSender(), time.Now()))
+	return &client{t: t, conn: conn}, tr
 }
 
-func (c *carriage) end(t *testing.T, tr *transfer) error {
+func (c *carriage) end(t *testing.T, tr *Transfer) error {
 	t.Helper()
 	select {
-	case err := <-c.ends[tr]:
+	case err := <-tr.story.(ending).came:
 		return err
 	case <-time.After(20 * time.Second):
 		t.Fatal("the transfer does not end")
@@ -72,21 +81,21 @@ func (c *carriage) end(t *testing.T, tr *transfer) error {
 }
 
 // faulty is content that panics beyond its first block.
-type faulty struct{ memory }
+type faulty struct{ Memory }
 
 func (f faulty) at(off int64, n int) ([]byte, error) {
 	if off > 0 {
 		panic("a bug")
 	}
-	return f.memory.at(off, n)
+	return f.Memory.at(off, n)
 }
 
 // A bug in one transfer ends that one.
 func TestPanicEndsOneTransfer(t *testing.T) {
 	c := newCarriage(t)
 	whole := bytes.Repeat([]byte("0123456789abcdef"), 200)
-	good, goodT := c.send(t, memory(whole))
-	bad, badT := c.send(t, faulty{memory(whole)})
+	good, goodT := c.send(t, Memory(whole))
+	bad, badT := c.send(t, faulty{Memory(whole)})
 	good.data(1)
 	bad.data(1)
 	bad.ack(1)
@@ -103,21 +112,9 @@ func TestPanicEndsOneTransfer(t *testing.T) {
 	}
 }
 
-// fetchFrom takes blocks of 512 bytes up to the last, from a given one on.
-func (w *wire) fetchFrom(number uint16) {
-	w.t.Helper()
-	for ; ; number++ {
-		n := len(w.data(number))
-		w.ack(number)
-		if n < 512 {
-			return
-		}
-	}
-}
-
 // onDisk is content that is not there before the disk has moved.
 type onDisk struct {
-	memory
+	Memory
 	moved chan struct{}
 }
 
@@ -134,18 +131,18 @@ func (d onDisk) at(off int64, n int) ([]byte, error) {
 	if off > 0 {
 		<-d.moved
 	}
-	return d.memory.at(off, n)
+	return d.Memory.at(off, n)
 }
 
 // Who waits for a disk holds up nobody else, and goes on when the disk has moved.
 func TestDiskHoldsUpNobody(t *testing.T) {
 	c := newCarriage(t)
 	whole := bytes.Repeat([]byte("0123456789abcdef"), 200)
-	disk := onDisk{memory(whole), make(chan struct{})}
+	disk := onDisk{Memory(whole), make(chan struct{})}
 	slow, slowT := c.send(t, disk)
 	slow.data(1)
 	slow.ack(1)
-	quick, quickT := c.send(t, memory(whole))
+	quick, quickT := c.send(t, Memory(whole))
 	quick.fetchFrom(1)
 	if err := c.end(t, quickT); err != nil {
 		t.Errorf("the other ends with %v", err)
@@ -161,17 +158,17 @@ func TestDiskHoldsUpNobody(t *testing.T) {
 // A transfer that is stopped ends now, and not when its client should have answered.
 func TestStopEndsNow(t *testing.T) {
 	c := newCarriage(t)
-	w, tr := c.send(t, memory("content"))
-	tr2 := func() *transfer { _, tr := c.send(t, memory("content")); return tr }()
+	w, tr := c.send(t, Memory("content"))
+	tr2 := func() *Transfer { _, tr := c.send(t, Memory("content")); return tr }()
 	w.data(1)
 	begun := time.Now()
 	tr.stopped.Store(true)
-	c.wake()
+	c.Wake()
 	if err := c.end(t, tr); !errors.Is(err, errStopped) || time.Since(begun) > 500*time.Millisecond {
 		t.Errorf("it ends with %v after %v", err, time.Since(begun))
 	}
 	select {
-	case err := <-c.ends[tr2]:
+	case err := <-tr2.story.(ending).came:
 		t.Errorf("the other ends with %v", err)
 	default:
 	}
@@ -179,14 +176,14 @@ func TestStopEndsNow(t *testing.T) {
 
 // One that comes after the engine has stopped is told so.
 func TestStoppedEngineTakesNothing(t *testing.T) {
-	var got error
-	e, err := newEngine(guard.New(nil), func(_ *transfer, err error) { got = err })
+	e, err := New(guard.New(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.stop()
-	e.carry(&transfer{port: udpPort(-1)}, nil)
-	if !errors.Is(got, errStopped) {
+	e.Stop()
+	end := ending{came: make(chan error, 1)}
+	e.Carry(&Transfer{port: udpPort(-1), src: Memory(nil), story: end}, nil)
+	if got := <-end.came; !errors.Is(got, errStopped) {
 		t.Errorf("it ends with %v", got)
 	}
 }

@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"errors"
@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/tftp/packet"
 )
 
 // fakePort has packets for nobody, and an error in store, as the kernel keeps those of ICMP.
 type fakePort struct {
-	port
+	Port
 	sent int
 	next error // of the next send
 }
@@ -24,9 +26,16 @@ func (p *fakePort) send(*unix.Msghdr) error {
 	return nil
 }
 
+// untold is a story that nobody hears.
+type untold struct{}
+
+func (untold) Started()                      {}
+func (untold) Progress(*Transfer, time.Time) {}
+func (untold) Ended(*Transfer, error)        {}
+
 // content of one block by a port.
-func oneBlock(p port) *transfer {
-	return &transfer{port: p, src: memory("content"), terms: terms{block: 512, window: 1, timeout: time.Second}}
+func oneBlock(p Port) *Transfer {
+	return &Transfer{port: p, src: Memory("content"), story: untold{}, Terms: packet.Terms{Block: 512, Window: 1, Timeout: time.Second}}
 }
 
 // What a router says of one packet does not end a transfer: the packet was lost.
@@ -63,7 +72,7 @@ func TestRouterErrors(t *testing.T) {
 			if err := tr.expired(out, tr.deadline); err != nil || p.sent == 0 {
 				t.Fatalf("%v after %d packets", err, p.sent)
 			}
-			if err := tr.take(out, []byte{0, opACK, 0, 1}, nil, now); !errors.Is(err, errDone) {
+			if err := tr.take(out, []byte{0, packet.OpACK, 0, 1}, nil, now); !errors.Is(err, errDone) {
 				t.Errorf("it ends with %v", err)
 			}
 		})
@@ -95,7 +104,7 @@ func TestGoneAtTheEnd(t *testing.T) {
 			if err := tr.take(out, nil, unix.ECONNREFUSED, now); !errors.Is(err, tt.want) {
 				t.Errorf("%v, want %v", err, tt.want)
 			}
-			if got := tr.bytes(); (got == 7) != tt.repeated {
+			if got := tr.Bytes(); (got == 7) != tt.repeated {
 				t.Errorf("%d bytes arrived", got)
 			}
 		})

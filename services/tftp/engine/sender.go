@@ -1,11 +1,14 @@
-package tftp
+package engine
 
 import (
 	"encoding/binary"
 	"errors"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/tftp/packet"
 )
 
 const (
@@ -19,7 +22,7 @@ const (
 // one. A train of blocks leaves by one sendmsg, which the kernel cuts into
 // packets (UDP_SEGMENT).
 type sender struct {
-	headers [maxSegments][headerLen]byte
+	headers [maxSegments][packet.HeaderLen]byte
 	iov     [2 * maxSegments]unix.Iovec
 	control []byte
 	msg     unix.Msghdr
@@ -33,23 +36,33 @@ func newSender() *sender {
 	return s
 }
 
+// senders are lent to requests.
+var senders = sync.Pool{New: func() any { return newSender() }}
+
+// Refuse tells the client of p, as far as a packet arrives: one that hears nothing asks again.
+func Refuse(p Port, e *packet.Error) {
+	out := senders.Get().(*sender)
+	defer senders.Put(out)
+	_ = out.packet(p, e.Bytes())
+}
+
 // train is how many blocks of block bytes leave together at most.
-func train(block int) int { return max(1, min(maxSegments, maxTrain/(block+headerLen))) }
+func train(block int) int { return max(1, min(maxSegments, maxTrain/(block+packet.HeaderLen))) }
 
 // blocks sends n blocks of block bytes from data, the first of them numbered
 // first; the last may be short. n is at most train(block) with segment, and
 // else they leave one by one. It reports whether the kernel refused a train: the
 // blocks have left all the same.
-func (s *sender) blocks(p port, block int, segment bool, first int64, data []byte, n int) (refused bool, err error) {
+func (s *sender) blocks(p Port, block int, segment bool, first int64, data []byte, n int) (refused bool, err error) {
 	for i := range n {
 		h := &s.headers[i]
-		binary.BigEndian.PutUint16(h[:], opData)
+		binary.BigEndian.PutUint16(h[:], packet.OpData)
 		binary.BigEndian.PutUint16(h[2:], uint16(first+int64(i))) // rolls over to 0
 		s.iov[2*i] = iovec(h[:])
 		s.iov[2*i+1] = iovec(data[i*block : min((i+1)*block, len(data))])
 	}
 	if segment && n > 1 {
-		binary.NativeEndian.PutUint16(s.control[unix.CmsgLen(0):], uint16(block+headerLen))
+		binary.NativeEndian.PutUint16(s.control[unix.CmsgLen(0):], uint16(block+packet.HeaderLen))
 		if err := s.vectors(p, 0, n); !cannotSegment(err) {
 			return false, err
 		}
@@ -70,7 +83,7 @@ func cannotSegment(err error) bool {
 }
 
 // vectors sends the blocks from..to of the vector array by one sendmsg.
-func (s *sender) vectors(p port, from, to int) error {
+func (s *sender) vectors(p Port, from, to int) error {
 	s.msg = unix.Msghdr{Iov: &s.iov[2*from]}
 	s.msg.SetIovlen(2 * (to - from))
 	if to-from > 1 {
@@ -81,7 +94,7 @@ func (s *sender) vectors(p port, from, to int) error {
 }
 
 // packet sends b as it is.
-func (s *sender) packet(p port, b []byte) error {
+func (s *sender) packet(p Port, b []byte) error {
 	s.iov[0] = iovec(b)
 	s.msg = unix.Msghdr{Iov: &s.iov[0]}
 	s.msg.SetIovlen(1)

@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"net"
@@ -7,38 +7,41 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/tftp/packet"
 )
 
-// port is one transfer's socket, connected to its client (RFC 1350 section 4
+// Port is one transfer's socket, connected to its client (RFC 1350 section 4
 // calls it the TID): the kernel drops what strangers send, and a client whose
 // port is closed shows as ECONNREFUSED.
-type port interface {
+type Port interface {
 	// recv takes a packet: EAGAIN when none is there.
 	recv(b []byte) (int, error)
 	// send never waits: EAGAIN when there is no room.
 	send(m *unix.Msghdr) error
 	descriptor() int
-	close()
+	// Close frees the port.
+	Close()
 }
 
-// route is how packets come to a client.
-type route struct {
+// Route is how packets come to a client.
+type Route struct {
 	mtu      int // bytes
 	overhead int // bytes of IP, UDP and TFTP before the data
 }
 
-// largest is the largest block in bytes that arrives in one piece where a link
+// Largest is the largest block in bytes that arrives in one piece where a link
 // on the way carries mtu bytes.
-func (r route) largest(mtu int) int { return max(min(r.mtu, mtu)-r.overhead, minBlockSize) }
+func (r Route) Largest(mtu int) int { return max(min(r.mtu, mtu)-r.overhead, packet.MinBlockSize) }
 
-// openPort opens a socket from a free port of local, the address that the
+// OpenPort opens a socket from a free port of local, the address that the
 // client asked, to client.
-func openPort(local netip.Addr, client netip.AddrPort) (p port, r route, err error) {
+func OpenPort(local netip.Addr, client netip.AddrPort) (p Port, r Route, err error) {
 	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU
-	r.overhead = 20 + 8 + headerLen
+	r.overhead = 20 + 8 + packet.HeaderLen
 	if client.Addr().Is6() {
 		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU
-		r.overhead = 40 + 8 + headerLen
+		r.overhead = 40 + 8 + packet.HeaderLen
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
@@ -104,4 +107,6 @@ func (p udpPort) send(m *unix.Msghdr) error {
 }
 
 func (p udpPort) descriptor() int { return int(p) }
-func (p udpPort) close()          { _ = unix.Close(int(p)) }
+
+// Close implements Port.
+func (p udpPort) Close() { _ = unix.Close(int(p)) }

@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"bufio"
@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// content is what one transfer sends.
-type content interface {
-	// size in bytes; -1: known at the end only.
-	size() int64
+// Content is what one transfer sends: Memory, or what NewFile or NewNetascii gives.
+type Content interface {
+	// Size in bytes; -1: known at the end only.
+	Size() int64
 	// ready reports whether at gives these bytes without waiting for a disk.
 	ready(off int64, n int) bool
 	// at gives n bytes from off, fewer only at the end of the content. The
@@ -21,24 +21,29 @@ type content interface {
 	at(off int64, n int) ([]byte, error)
 	// passed says that nothing below off is asked for again.
 	passed(off int64)
-	close()
+	// Close gives back what it holds.
+	Close()
 }
 
-// memory is content that is held whole: rendered files and cached ones.
-type memory []byte
+// Memory is content that is held whole: rendered files and cached ones.
+type Memory []byte
 
-func (m memory) size() int64           { return int64(len(m)) }
-func (m memory) ready(int64, int) bool { return true }
+// Size implements Content.
+func (m Memory) Size() int64 { return int64(len(m)) }
 
-func (m memory) at(off int64, n int) ([]byte, error) {
+func (m Memory) ready(int64, int) bool { return true }
+
+func (m Memory) at(off int64, n int) ([]byte, error) {
 	if off >= int64(len(m)) {
 		return nil, nil
 	}
 	return m[off:min(off+int64(n), int64(len(m)))], nil
 }
 
-func (m memory) passed(int64) {}
-func (m memory) close()       {}
+func (m Memory) passed(int64) {}
+
+// Close implements Content.
+func (m Memory) Close() {}
 
 const (
 	// fileBuffer is how much of a large file is read at once, in bytes; the
@@ -58,9 +63,11 @@ type file struct {
 	start int64
 }
 
-func newFile(f *os.File, size int64) *file { return &file{f: f, fd: int(f.Fd()), len: size} }
+// NewFile gives the first size bytes of f, which it takes over.
+func NewFile(f *os.File, size int64) Content { return &file{f: f, fd: int(f.Fd()), len: size} }
 
-func (f *file) size() int64 { return f.len }
+// Size implements Content.
+func (f *file) Size() int64 { return f.len }
 
 // within gives n bytes, or those that there are, from the buffer.
 func (f *file) within(off int64, n int) (b []byte, ok bool) {
@@ -114,27 +121,31 @@ func (f *file) space(off int64, n int) []byte {
 }
 
 func (f *file) passed(int64) {}
-func (f *file) close()       { _ = f.f.Close() }
+
+// Close implements Content.
+func (f *file) Close() { _ = f.f.Close() }
 
 // netascii is content with the line ends of RFC 764: LF becomes CR LF, CR
 // becomes CR NUL. It is converted as the client comes along and kept until it
 // is passed, because the size is known at the end only.
 type netascii struct {
-	under content
+	under Content
 	r     *bufio.Reader
 	buf   []byte // converted bytes from start
 	start int64
 	end   bool
 }
 
-func newNetascii(c content) *netascii {
+// NewNetascii converts c, which it takes over.
+func NewNetascii(c Content) Content {
 	return &netascii{under: c, r: bufio.NewReader(&contentReader{c: c})}
 }
 
-func (a *netascii) size() int64 { return -1 }
+// Size implements Content.
+func (a *netascii) Size() int64 { return -1 }
 
 func (a *netascii) ready(off int64, n int) bool {
-	_, held := a.under.(memory)
+	_, held := a.under.(Memory)
 	return held || a.end || int64(len(a.buf)) >= off-a.start+int64(n)
 }
 
@@ -164,11 +175,12 @@ func (a *netascii) passed(off int64) {
 	a.buf, a.start = a.buf[:n], a.start+done
 }
 
-func (a *netascii) close() { a.under.close() }
+// Close implements Content.
+func (a *netascii) Close() { a.under.Close() }
 
 // contentReader reads content from its start.
 type contentReader struct {
-	c   content
+	c   Content
 	off int64
 }
 

@@ -1,8 +1,10 @@
-package tftp
+package engine
 
 import (
 	"testing"
 	"time"
+
+	"helperd/services/tftp/packet"
 )
 
 func TestGap(t *testing.T) {
@@ -16,7 +18,7 @@ func TestGap(t *testing.T) {
 		{255, true, [6]time.Duration{255, 255, 255, 255, 255, 255}},
 		{255, false, [6]time.Duration{8, 8, 8, 8, 8, 8}}, // a forged request must not hold its place for long
 	} {
-		tr := &transfer{terms: terms{timeout: tt.timeout * time.Second}}
+		tr := &Transfer{Terms: packet.Terms{Timeout: tt.timeout * time.Second}}
 		tr.started.Store(tt.started)
 		for try, want := range tt.want {
 			if got := tr.gap(try); got != want*time.Second {
@@ -47,7 +49,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tr := &transfer{terms: terms{window: tt.window}, acked: far, sent: far + int64(tt.window)}
+			tr := &Transfer{Terms: packet.Terms{Window: tt.window}, acked: far, sent: far + int64(tt.window)}
 			if got := tr.judge(tt.ack); got != tt.want || tr.acked != tt.acked {
 				t.Errorf("verdict %d, acknowledged %d; want %d, %d", got, tr.acked, tt.want, tt.acked)
 			}

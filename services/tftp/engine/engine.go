@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"context"
@@ -10,12 +10,11 @@ import (
 	"helperd/internal/guard"
 )
 
-// engine carries transfers: a few workers, each of which waits for the sockets
+// Engine carries transfers: a few workers, each of which waits for the sockets
 // of many. A goroutine a transfer costs twice the CPU in lock step, where every
 // packet is a wake-up: a worker takes what came for all of them in one go.
-type engine struct {
+type Engine struct {
 	guard   *guard.Group
-	ended   func(*transfer, error)
 	workers []*worker
 
 	mu   sync.Mutex
@@ -25,15 +24,14 @@ type engine struct {
 // mostWorkers are enough for 10 Gbit/s by windows.
 const mostWorkers = 4
 
-// newEngine gives an engine that tells ended of every transfer that has come
-// to its end, with the reason: nil when the client has everything.
-func newEngine(g *guard.Group, ended func(*transfer, error)) (*engine, error) {
-	e := &engine{guard: g, ended: ended}
+// New gives an engine that does nothing yet.
+func New(g *guard.Group) (*Engine, error) {
+	e := &Engine{guard: g}
 	// Half of the CPUs: there is more to do on this machine than TFTP.
 	for range max(1, min(runtime.GOMAXPROCS(0)/2, mostWorkers)) {
 		w, err := newWorker(e)
 		if err != nil {
-			e.stop()
+			e.Stop()
 			return nil, err
 		}
 		e.workers = append(e.workers, w)
@@ -41,46 +39,53 @@ func newEngine(g *guard.Group, ended func(*transfer, error)) (*engine, error) {
 	return e, nil
 }
 
-// start lets the workers work until ctx ends. The channels close when they have stopped.
-func (e *engine) start(ctx context.Context) (done []<-chan struct{}) {
+// Start lets the workers work until ctx ends. The channels close when they have stopped.
+func (e *Engine) Start(ctx context.Context) (done []<-chan struct{}) {
 	for _, w := range e.workers {
 		done = append(done, e.guard.Loop(ctx, "tftp transfers", w.run))
 	}
 	return done
 }
 
-// stop ends all transfers; the workers must have stopped.
-func (e *engine) stop() {
+// Stop ends all transfers; the workers must have stopped.
+func (e *Engine) Stop() {
 	for _, w := range e.workers {
 		w.stop()
 	}
 }
 
-// wake makes every worker look through its transfers now.
-func (e *engine) wake() {
+// Wake makes every worker look through its transfers now.
+func (e *Engine) Wake() {
 	for _, w := range e.workers {
 		w.hurry()
 	}
 }
 
-// carry takes t over, which somebody has let go of with err.
-func (e *engine) carry(t *transfer, err error) {
+// Carry takes t over, which somebody has let go of with err: at first that is what Begin gave.
+func (e *Engine) Carry(t *Transfer, err error) {
 	switch {
 	case err == nil:
 		if !e.next().enter(t) {
-			e.ended(t, errStopped)
+			e.end(t, errStopped)
 		}
 	case errors.Is(err, errDisk):
 		e.guard.Go("tftp disk", func() { e.read(t) })
 	case errors.Is(err, errDone):
-		e.ended(t, nil)
+		e.end(t, nil)
 	default:
-		e.ended(t, err)
+		e.end(t, err)
 	}
 }
 
+// end closes what t holds and tells how it came out; nil: the client has everything.
+func (e *Engine) end(t *Transfer, err error) {
+	defer t.src.Close()
+	t.port.Close()
+	t.story.Ended(t, err)
+}
+
 // next is the worker with the least to do.
-func (e *engine) next() *worker {
+func (e *Engine) next() *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.turn++
@@ -94,9 +99,9 @@ func (e *engine) next() *worker {
 }
 
 // read sends the rest of a window that is on a disk.
-func (e *engine) read(t *transfer) {
+func (e *Engine) read(t *Transfer) {
 	err := errPanic // unless all goes well
-	defer func() { e.carry(t, err) }()
+	defer func() { e.Carry(t, err) }()
 	t.mayWait = true
 	err = t.proceed(newSender(), time.Now())
 	t.mayWait = false

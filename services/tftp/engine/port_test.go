@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/tftp/packet"
 )
 
 // A queue that does not move holds nobody up: the packet counts as lost.
@@ -16,7 +18,7 @@ func TestSendNeverWaits(t *testing.T) {
 	}
 	defer unix.Close(fds[1]) // nobody reads there
 	p, out := udpPort(fds[0]), newSender()
-	defer p.close()
+	defer p.Close()
 	for range 100_000 {
 		if err = out.packet(p, []byte("x")); err != nil {
 			break
@@ -26,7 +28,7 @@ func TestSendNeverWaits(t *testing.T) {
 		t.Fatalf("%v is not taken for a lost packet", err)
 	}
 	now := time.Now()
-	tr := &transfer{port: p, src: memory("content"), terms: terms{block: 512, window: 1, timeout: time.Second}}
+	tr := &Transfer{port: p, src: Memory("content"), Terms: packet.Terms{Block: 512, Window: 1, Timeout: time.Second}}
 	if err := tr.begin(out, now); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // worker carries many transfers by one thread. It owns them from enter until it
 // lets them go.
 type worker struct {
-	engine *engine
+	engine *Engine
 	poll   int // epoll descriptor
 	bell   int // eventfd that ends a wait
 	load   atomic.Int64
@@ -23,16 +23,16 @@ type worker struct {
 	out     *sender
 	in      [512]byte // what ACKs and ERRORs need
 	events  [64]unix.EpollEvent
-	batch   []*transfer
-	current *transfer // in whose name code runs: after a panic it is given up
+	batch   []*Transfer
+	current *Transfer // in whose name code runs: after a panic it is given up
 
 	mu        sync.Mutex
-	transfers map[int32]*transfer // by descriptor
+	transfers map[int32]*Transfer // by descriptor
 	look      time.Time           // when to look for deadlines that have passed; zero: there is none
 	closed    bool
 }
 
-func newWorker(e *engine) (*worker, error) {
+func newWorker(e *Engine) (*worker, error) {
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create", err)
@@ -42,7 +42,7 @@ func newWorker(e *engine) (*worker, error) {
 		_ = unix.Close(poll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	w := &worker{engine: e, poll: poll, bell: bell, out: newSender(), transfers: map[int32]*transfer{}}
+	w := &worker{engine: e, poll: poll, bell: bell, out: newSender(), transfers: map[int32]*Transfer{}}
 	if err := w.watch(bell); err != nil {
 		_ = unix.Close(poll)
 		_ = unix.Close(bell)
@@ -57,7 +57,7 @@ func (w *worker) watch(fd int) error {
 }
 
 // enter takes t over, unless the worker has stopped or the machine has no room.
-func (w *worker) enter(t *transfer) bool {
+func (w *worker) enter(t *Transfer) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.watch(t.port.descriptor()) != nil {
@@ -101,7 +101,7 @@ func (w *worker) hurry() {
 }
 
 // letGo gives t away.
-func (w *worker) letGo(t *transfer) {
+func (w *worker) letGo(t *Transfer) {
 	fd := t.port.descriptor()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,7 +160,7 @@ func (w *worker) wait() (int, error) {
 }
 
 // ready are the transfers of the first n events; nil stands for the bell.
-func (w *worker) ready(n int) []*transfer {
+func (w *worker) ready(n int) []*Transfer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.batch = w.batch[:0]
@@ -176,7 +176,7 @@ func (w *worker) rang(fd int) {
 }
 
 // overdue are the transfers whose deadline has passed, or that are stopped.
-func (w *worker) overdue(now time.Time) []*transfer {
+func (w *worker) overdue(now time.Time) []*Transfer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.look.IsZero() || now.Before(w.look) {
@@ -194,7 +194,7 @@ func (w *worker) overdue(now time.Time) []*transfer {
 }
 
 // settle does what t's last call asks for.
-func (w *worker) settle(t *transfer, err error) {
+func (w *worker) settle(t *Transfer, err error) {
 	w.current = nil
 	if err == nil {
 		w.mu.Lock()
@@ -203,7 +203,7 @@ func (w *worker) settle(t *transfer, err error) {
 		return
 	}
 	w.letGo(t)
-	w.engine.carry(t, err)
+	w.engine.Carry(t, err)
 }
 
 // stop ends the transfers that are left. The worker does not run any more.
@@ -212,7 +212,7 @@ func (w *worker) stop() {
 	w.closed = true
 	w.mu.Unlock()
 	for _, t := range w.transfers {
-		w.engine.ended(t, errStopped)
+		w.engine.end(t, errStopped)
 	}
 	_ = unix.Close(w.poll)
 	_ = unix.Close(w.bell)

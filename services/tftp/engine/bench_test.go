@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"net"
@@ -6,20 +6,9 @@ import (
 	"strconv"
 	"testing"
 	"time"
-)
 
-// BenchmarkRequest is what a request costs before its first packet.
-func BenchmarkRequest(b *testing.B) {
-	packet := []byte("\x00\x01artifacts/rhcos/kernel\x00octet\x00tsize\x000\x00blksize\x001468\x00windowsize\x004\x00")
-	b.ReportAllocs()
-	for b.Loop() {
-		r, bad := parseRequest(packet)
-		if bad != nil {
-			b.Fatal(bad)
-		}
-		negotiate(&r, 1<<20, 1468)
-	}
-}
+	"helperd/services/tftp/packet"
+)
 
 // BenchmarkWindow is one window and its ACK, from memory to a socket and back.
 func BenchmarkWindow(b *testing.B) {
@@ -30,14 +19,14 @@ func BenchmarkWindow(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer client.Close()
-			p, _, err := openPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), client.LocalAddr().(*net.UDPAddr).AddrPort())
+			p, _, err := OpenPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), client.LocalAddr().(*net.UDPAddr).AddrPort())
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer p.close()
+			defer p.Close()
 			const block = 1468
 			out, now := newSender(), time.Now()
-			t := &transfer{port: p, src: endless(make([]byte, maxTrain)), segment: true, terms: terms{block: block, window: window, timeout: time.Second}}
+			t := &Transfer{port: p, src: endless(make([]byte, maxTrain)), segment: true, story: untold{}, Terms: packet.Terms{Block: block, Window: window, Timeout: time.Second}}
 			if err := t.begin(out, now); err != nil {
 				b.Fatal(err)
 			}
@@ -51,8 +40,8 @@ func BenchmarkWindow(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				in[1] = opACK
-				if _, err := client.WriteToUDPAddrPort(in[:headerLen], from); err != nil {
+				in[1] = packet.OpACK
+				if _, err := client.WriteToUDPAddrPort(in[:packet.HeaderLen], from); err != nil {
 					b.Fatal(err)
 				}
 				n, err := p.recv(in)
@@ -67,8 +56,8 @@ func BenchmarkWindow(b *testing.B) {
 // endless is content that repeats itself.
 type endless []byte
 
-func (e endless) size() int64                       { return 1 << 62 }
+func (e endless) Size() int64                       { return 1 << 62 }
 func (e endless) ready(int64, int) bool             { return true }
 func (e endless) at(_ int64, n int) ([]byte, error) { return e[:n], nil }
 func (e endless) passed(int64)                      {}
-func (e endless) close()                            {}
+func (e endless) Close()                            {}

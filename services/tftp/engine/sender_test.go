@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"net"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/tftp/packet"
 )
 
 // Without segmentation by the kernel, the interface or the path the same packets leave one by one.
@@ -21,13 +23,13 @@ func TestWithoutSegmentation(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			p, _, err := openPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), client.LocalAddr().(*net.UDPAddr).AddrPort())
+			p, _, err := OpenPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}), client.LocalAddr().(*net.UDPAddr).AddrPort())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer p.close()
-			refusing := &noTrains{port: p, with: errno}
-			tr := &transfer{port: refusing, src: memory(make([]byte, 1500)), segment: true, terms: terms{block: 512, window: 3, timeout: time.Second}}
+			defer p.Close()
+			refusing := &noTrains{Port: p, with: errno}
+			tr := &Transfer{port: refusing, src: Memory(make([]byte, 1500)), segment: true, Terms: packet.Terms{Block: 512, Window: 3, Timeout: time.Second}}
 			out, now := newSender(), time.Now()
 			if err := tr.begin(out, now); err != nil {
 				t.Fatal(err)
@@ -56,7 +58,7 @@ func TestWithoutSegmentation(t *testing.T) {
 
 // noTrains is a port on a kernel or an interface without UDP_SEGMENT.
 type noTrains struct {
-	port
+	Port
 	with    error
 	refused int
 }
@@ -66,5 +68,5 @@ func (p *noTrains) send(m *unix.Msghdr) error {
 		p.refused++
 		return os.NewSyscallError("sendmsg", p.with)
 	}
-	return p.port.send(m)
+	return p.Port.send(m)
 }

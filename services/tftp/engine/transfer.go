@@ -1,4 +1,4 @@
-package tftp
+package engine
 
 import (
 	"encoding/binary"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/tftp/packet"
 )
 
 const (
@@ -32,12 +34,12 @@ var (
 	errDisk = errors.New("the next bytes are on a disk")
 )
 
-// transfer sends one file to one client. It never waits: its owner calls it
+// Transfer sends one file to one client. It never waits: its owner calls it
 // when a packet has come or its deadline has passed. Others only stop it.
-type transfer struct {
-	terms
-	port port
-	src  content
+type Transfer struct {
+	packet.Terms
+	port Port
+	src  Content
 
 	opening bool  // the OACK is not acknowledged yet
 	acked   int64 // blocks that the client has
@@ -57,39 +59,49 @@ type transfer struct {
 	stopped atomic.Bool
 	started atomic.Bool // the client has answered
 	resent  int64       // packets or windows that were sent again
-	story   story
+	story   Story
 }
 
-// bytes that the client has.
-func (t *transfer) bytes() int64 {
-	n := t.acked * int64(t.block)
-	if t.last >= 0 {
-		n = min(n, t.end)
-	}
-	return n
+// NewTransfer gives a transfer of src to the client of p, which way leads to.
+// Once Carry is called, the engine closes src and p.
+func NewTransfer(p Port, way Route, src Content, terms packet.Terms, story Story) *Transfer {
+	return &Transfer{Terms: terms, port: p, src: src, story: story, segment: terms.Block <= way.Largest(way.mtu)}
+}
+
+// Stop makes t end once its owner looks; see Engine.Wake. It reports false when t is stopped already.
+func (t *Transfer) Stop() bool { return t.stopped.CompareAndSwap(false, true) }
+
+// Begin sends the first packet, and may wait for a disk. What it gives is for Carry.
+func (t *Transfer) Begin(now time.Time) error {
+	out := senders.Get().(*sender)
+	defer senders.Put(out)
+	t.mayWait = true
+	err := t.begin(out, now)
+	t.mayWait = false
+	return err
 }
 
 // begin sends the first packet. From here on every call says by an error what
 // the owner has to do: errDone, errDisk, or why the transfer ends. A client that
-// stops it before the first block only asked for the size: a wireError comes
+// stops it before the first block only asked for the size: a packet.Error comes
 // with nothing acknowledged.
-func (t *transfer) begin(out *sender, now time.Time) error {
+func (t *Transfer) begin(out *sender, now time.Time) error {
 	t.last = -1
-	t.opening = t.oack != nil
+	t.opening = t.OACK != nil
 	return t.send(out, now)
 }
 
 // send sends what the client lacks: the OACK, or the window after the last block that it has.
-func (t *transfer) send(out *sender, now time.Time) error {
+func (t *Transfer) send(out *sender, now time.Time) error {
 	t.next = t.acked
 	return t.proceed(out, now)
 }
 
 // proceed sends the rest of that.
-func (t *transfer) proceed(out *sender, now time.Time) error {
+func (t *Transfer) proceed(out *sender, now time.Time) error {
 	var err error
 	if t.opening {
-		err = out.packet(t.port, t.oack)
+		err = out.packet(t.port, t.OACK)
 	} else {
 		err = t.sendWindow(out)
 	}
@@ -109,7 +121,7 @@ func (t *transfer) proceed(out *sender, now time.Time) error {
 }
 
 // expired sends again what was not answered until the deadline.
-func (t *transfer) expired(out *sender, now time.Time) error {
+func (t *Transfer) expired(out *sender, now time.Time) error {
 	if t.stopped.Load() {
 		return errStopped
 	}
@@ -125,28 +137,28 @@ func (t *transfer) expired(out *sender, now time.Time) error {
 
 // take takes a packet, or what the port has in its place. What does not bring
 // the transfer on does not move the deadline away either.
-func (t *transfer) take(out *sender, p []byte, err error, now time.Time) error {
+func (t *Transfer) take(out *sender, p []byte, err error, now time.Time) error {
 	switch {
 	case t.stopped.Load():
 		return errStopped
 	case errors.Is(err, unix.EMSGSIZE) && !t.again:
 		t.again, t.early = true, true // the kernel knows the path's MTU from here on
 		return t.expired(out, now)
-	case lost(err), err == nil && len(p) < headerLen:
+	case lost(err), err == nil && len(p) < packet.HeaderLen:
 		return nil
 	case err != nil:
 		return t.broken(err)
 	}
 	switch binary.BigEndian.Uint16(p) {
-	case opError:
-		return parseError(p)
-	case opACK:
+	case packet.OpError:
+		return packet.ParseError(p)
+	case packet.OpACK:
 	default:
 		return nil
 	}
 	if !t.started.Load() {
 		t.started.Store(true)
-		t.story.started()
+		t.story.Started()
 	}
 	switch t.judge(binary.BigEndian.Uint16(p[2:])) {
 	case bringsOn:
@@ -161,12 +173,12 @@ func (t *transfer) take(out *sender, p []byte, err error, now time.Time) error {
 }
 
 // advance goes on with what follows the last ACK.
-func (t *transfer) advance(out *sender, now time.Time) error {
-	t.story.progress(t, now)
+func (t *Transfer) advance(out *sender, now time.Time) error {
+	t.story.Progress(t, now)
 	if t.last >= 0 && t.acked > t.last {
 		return errDone
 	}
-	t.src.passed(t.acked * int64(t.block))
+	t.src.passed(t.acked * int64(t.Block))
 	t.try, t.again, t.repeated = 0, false, false
 	return t.send(out, now)
 }
@@ -174,12 +186,12 @@ func (t *transfer) advance(out *sender, now time.Time) error {
 // gap is the wait after a packet was sent for the try-th time, counted from 0:
 // twice the one before, up to what a long timeout option says by itself. Who
 // has not answered yet may have forged its address: its place is not kept that long.
-func (t *transfer) gap(try int) time.Duration {
+func (t *Transfer) gap(try int) time.Duration {
 	longest := longestGap
 	if t.started.Load() {
-		longest = max(longest, t.timeout)
+		longest = max(longest, t.Timeout)
 	}
-	return min(t.timeout<<min(try, 3), longest)
+	return min(t.Timeout<<min(try, 3), longest)
 }
 
 // lost reports whether err is as good as a lost packet: a link or a route that
@@ -198,7 +210,7 @@ func lost(err error) bool {
 }
 
 // broken names what ends a transfer for good.
-func (t *transfer) broken(err error) error {
+func (t *Transfer) broken(err error) error {
 	switch {
 	case t.stopped.Load():
 		return errStopped
@@ -229,7 +241,7 @@ const (
 // packet to come (RFC 1123 section 4.2.3.1, Sorcerer's Apprentice), and once
 // a window otherwise: the window's first block was lost, if nothing better comes
 // in a moment. EDK2 repeats its ACK for every packet that it has already, too.
-func (t *transfer) judge(ack uint16) verdict {
+func (t *Transfer) judge(ack uint16) verdict {
 	if t.opening {
 		if ack != 0 {
 			return ignore
@@ -239,7 +251,7 @@ func (t *transfer) judge(ack uint16) verdict {
 	}
 	n := int64(ack - uint16(t.acked)) // modulo 65536, as block numbers roll over
 	switch {
-	case n == 0 && t.window > 1 && !t.again && t.sent > t.acked:
+	case n == 0 && t.Window > 1 && !t.again && t.sent > t.acked:
 		t.again = true
 		return resend
 	case n == 0 || n > t.sent-t.acked:
@@ -250,25 +262,25 @@ func (t *transfer) judge(ack uint16) verdict {
 }
 
 // sendWindow sends the blocks from next to the end of the window.
-func (t *transfer) sendWindow(out *sender) error {
-	end := t.acked + int64(t.window)
+func (t *Transfer) sendWindow(out *sender) error {
+	end := t.acked + int64(t.Window)
 	for t.next < end && (t.last < 0 || t.next <= t.last) {
-		n := int(min(end-t.next, int64(train(t.block))))
-		off, size := t.next*int64(t.block), n*t.block
+		n := int(min(end-t.next, int64(train(t.Block))))
+		off, size := t.next*int64(t.Block), n*t.Block
 		if !t.mayWait && !t.src.ready(off, size) {
 			return errDisk
 		}
 		data, err := t.src.at(off, size)
 		if err != nil {
 			// The client must know: it would take what it has for the file.
-			_ = out.packet(t.port, errUnreadable.packet())
-			return fmt.Errorf("%w: %w", errUnreadable, err)
+			_ = out.packet(t.port, packet.ErrUnreadable.Bytes())
+			return fmt.Errorf("%w: %w", packet.ErrUnreadable, err)
 		}
 		if len(data) < size {
-			n = len(data)/t.block + 1
+			n = len(data)/t.Block + 1
 			t.last, t.end = t.next+int64(n)-1, off+int64(len(data))
 		}
-		refused, err := out.blocks(t.port, t.block, t.segment, t.next+1, data, n)
+		refused, err := out.blocks(t.port, t.Block, t.segment, t.next+1, data, n)
 		if refused {
 			t.segment = false
 		}
