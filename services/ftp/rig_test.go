@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -16,15 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"helperd/artifacts"
 	"helperd/internal/guard"
-	"helperd/internal/socket"
-	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
-	statestore "helperd/state"
+	"helperd/services/servicetest"
 	"helperd/timeline"
 )
 
@@ -52,24 +46,9 @@ type rig struct {
 
 func newRig(t testing.TB, edit func(*rig)) *rig {
 	t.Helper()
-	g := &rig{dir: t.TempDir(), fuse: &guard.Fuse{}, events: timeline.New(time.Now), panics: make(chan string, 16)}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	group := guard.New(func(name string, v any, stack []byte) {
-		t.Logf("%s: %v\n%s", name, v, stack)
-		g.panics <- name
-	})
-	store, err := statestore.Open(filepath.Join(g.dir, "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := nodes.New(store, g.events, log, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.host = services.Host{
-		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
-		Nodes: registry, Artifacts: artifacts.New(), Store: store, Metrics: prometheus.NewRegistry(),
-	}
+	g := &rig{dir: t.TempDir()}
+	h := servicetest.NewHost(t, g.dir)
+	g.host, g.fuse, g.events, g.panics = h.Host, h.Fuse, h.Events, h.Panics
 	g.Service = New(g.host)
 	g.server = freePort(t)
 	g.makePlan(t)
@@ -91,15 +70,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 			t.Errorf("Serve: %v", err)
 		}
 	}
-	t.Cleanup(func() {
-		g.stop()
-		group.Wait()
-		if len(g.panics) > 0 {
-			t.Errorf("panic in %s", <-g.panics)
-		}
-		g.host.Sockets.Close()
-		store.Close()
-	})
+	t.Cleanup(g.stop)
 	return g
 }
 

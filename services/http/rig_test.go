@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	nethttp "net/http"
@@ -18,16 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"helperd/artifacts"
 	"helperd/ca"
 	"helperd/internal/guard"
-	"helperd/internal/socket"
-	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
-	statestore "helperd/state"
+	"helperd/services/servicetest"
 	"helperd/timeline"
 )
 
@@ -62,25 +56,11 @@ type rig struct {
 func newRig(t testing.TB, edit func(*rig)) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	g := &rig{dir: dir, fuse: &guard.Fuse{}, events: timeline.New(time.Now), panics: make(chan string, 16)}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	group := guard.New(func(name string, v any, stack []byte) {
-		t.Logf("%s: %v\n%s", name, v, stack)
-		g.panics <- name
-	})
-	store, err := statestore.Open(filepath.Join(dir, "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := nodes.New(store, g.events, log, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry.Neighbours = g.neighbour
-	g.host = services.Host{
-		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
-		Nodes: registry, Artifacts: artifacts.New(), CA: ca.New(dir, time.Now), StateDir: dir, Store: store, Metrics: prometheus.NewRegistry(),
-	}
+	g := &rig{dir: dir}
+	h := servicetest.NewHost(t, dir)
+	g.host, g.fuse, g.events, g.panics = h.Host, h.Fuse, h.Events, h.Panics
+	g.host.Nodes.Neighbours = g.neighbour
+	g.host.CA, g.host.StateDir = ca.New(dir, time.Now), dir
 	g.Service = New(g.host)
 	g.server = freePort(t)
 	g.makePlan(t)
@@ -97,12 +77,6 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		group.Wait()
-		if len(g.panics) > 0 {
-			t.Errorf("panic in %s", <-g.panics)
-		}
-		g.host.Sockets.Close()
-		store.Close()
 	})
 	return g
 }

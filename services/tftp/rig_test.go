@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -15,16 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"helperd/artifacts"
 	"helperd/internal/guard"
-	"helperd/internal/socket"
-	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
+	"helperd/services/servicetest"
 	"helperd/services/tftp/packet"
-	statestore "helperd/state"
 	"helperd/timeline"
 )
 
@@ -45,24 +39,9 @@ type rig struct {
 func newRig(t *testing.T, edit func(*plan.Plan)) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	g := &rig{dir: dir, fuse: &guard.Fuse{}, events: timeline.New(time.Now), panics: make(chan string, 16)}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	group := guard.New(func(name string, v any, stack []byte) {
-		t.Logf("%s: %v\n%s", name, v, stack)
-		g.panics <- name
-	})
-	store, err := statestore.Open(filepath.Join(dir, "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := nodes.New(store, g.events, log, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.host = services.Host{
-		Log: log, Guard: group, Fuse: g.fuse, Sockets: socket.NewTable(group, log), Events: g.events,
-		Nodes: registry, Artifacts: artifacts.New(), Store: store, Metrics: prometheus.NewRegistry(),
-	}
+	g := &rig{dir: dir}
+	h := servicetest.NewHost(t, dir)
+	g.host, g.fuse, g.events, g.panics = h.Host, h.Fuse, h.Events, h.Panics
 	g.Service = New(g.host)
 	g.server = freePort(t)
 	g.plan = &plan.Plan{}
@@ -84,12 +63,6 @@ func newRig(t *testing.T, edit func(*plan.Plan)) *rig {
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		group.Wait()
-		if len(g.panics) > 0 {
-			t.Errorf("panic in %s", <-g.panics)
-		}
-		g.host.Sockets.Close()
-		store.Close()
 	})
 	return g
 }
