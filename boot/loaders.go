@@ -116,25 +116,41 @@ var loaders = []known{
 // of packages; an empty name is no folder.
 func FindLoaders(dirs ...string) map[plan.Loader]string { return find(os.DirFS("/"), dirs...) }
 
+// FindLoader gives the path of one boot loader, as FindLoaders does; empty: this machine does not
+// have it. A rack that is switched on asks for the same one again and again.
+func FindLoader(l plan.Loader, dirs ...string) string {
+	for i := range loaders {
+		if k := &loaders[i]; k.loader == l {
+			return k.find(os.DirFS("/"), dirs)
+		}
+	}
+	return ""
+}
+
 // find looks in fsys, whose root stands for /.
 func find(fsys fs.FS, dirs ...string) map[plan.Loader]string {
 	found := map[plan.Loader]string{}
-	for _, k := range loaders {
-		var candidates []string
-		for _, d := range dirs {
-			if d != "" {
-				candidates = append(candidates, path.Join(strings.TrimLeft(d, "/"), string(k.loader)))
-			}
-		}
-		for _, p := range k.paths {
-			files, _ := fs.Glob(fsys, p) // fails for a malformed pattern only; these are constants
-			candidates = append(candidates, files...)
-		}
-		if i := slices.IndexFunc(candidates, func(f string) bool { return isFile(fsys, f) }); i >= 0 {
-			found[k.loader] = "/" + candidates[i]
+	for i := range loaders {
+		if file := loaders[i].find(fsys, dirs); file != "" {
+			found[loaders[i].loader] = file
 		}
 	}
 	return found
+}
+
+func (k *known) find(fsys fs.FS, dirs []string) string {
+	for _, d := range dirs {
+		if file := path.Join(strings.TrimLeft(d, "/"), string(k.loader)); d != "" && isFile(fsys, file) {
+			return "/" + file
+		}
+	}
+	for _, p := range k.paths {
+		files, _ := fs.Glob(fsys, p) // fails for a malformed pattern only; these are constants
+		if i := slices.IndexFunc(files, func(f string) bool { return isFile(fsys, f) }); i >= 0 {
+			return "/" + files[i]
+		}
+	}
+	return ""
 }
 
 // isFile reports whether there is something to send. A file that cannot be
@@ -169,7 +185,7 @@ var powerModule = regexp.MustCompile(`^[a-z0-9_]+\.(mod|lst)$`)
 // boot/grub/powerpc-ieee1275/normal.mod. GRUB for POWER holds little more than
 // its network code; the rest stands beside it. Empty: path means no module.
 func FindModule(asked string) string {
-	return findModule(asked, func() string { return FindLoaders()[plan.GRUBPPC64] })
+	return findModule(asked, func() string { return FindLoader(plan.GRUBPPC64) })
 }
 
 func findModule(asked string, core func() string) string {

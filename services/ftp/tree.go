@@ -222,7 +222,7 @@ func (t *tree) open(st *state, name string) (content, fs.FileInfo, error) {
 	}
 	f, info, err := t.session.openOwn(st, name)
 	if dir, base := path.Split(name); err != nil && path.Clean(dir) == bootFolder {
-		if file := boot.FindLoaders(st.plan.TFTP.Root)[plan.Loader(base)]; file != "" {
+		if file := boot.FindLoader(plan.Loader(base), st.plan.TFTP.Root); file != "" {
 			return told(files.Open(file))
 		}
 	}

@@ -130,7 +130,7 @@ func (x *exchange) openLoader(l plan.Loader) (*os.File, fs.FileInfo, error) {
 	if x.hasOwn() {
 		return files.OpenBelow(x.state.plan.HTTP.Root, x.path)
 	}
-	file := boot.FindLoaders(x.state.plan.TFTP.Root)[l]
+	file := boot.FindLoader(l, x.state.plan.TFTP.Root)
 	if file == "" {
 		return nil, nil, fs.ErrNotExist
 	}

@@ -32,11 +32,10 @@ func (s *Service) openLoader(st *state, name string) (engine.Content, error) {
 	if !st.loaders[l] {
 		return nil, nil
 	}
-	found := boot.FindLoaders()
-	if file := found[l]; file != "" {
+	if file := boot.FindLoader(l); file != "" {
 		return s.openFile(file)
 	}
-	for _, p := range boot.Missing(found) {
+	for _, p := range boot.Missing(nil) {
 		if p.Loader == l {
 			return nil, &miss{wire: &packet.Error{Code: packet.CodeNotFound, Text: p.String()}, detail: p.String()}
 		}
