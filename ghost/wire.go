@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // wire is what connects a node: a Link of its own, or a seat on one that it shares.
@@ -74,12 +76,35 @@ func (s *seat) Configure(p netip.Prefix, gateway netip.Addr) error {
 				return fmt.Errorf("set the route %s: %w", r, err)
 			}
 		}
-		return nil
+		return announce(ifi, p.Addr())
 	})
 	if err == nil {
 		s.addr = p.Addr()
 	}
 	return err
+}
+
+// announce tells the link who has addr (RFC 5227 section 2.3). A machine of its own asks for the
+// MAC of the server before its first packet, and the server knows it from then on; those that share
+// a link share what it knows, and would be asked for only when the server looks again, up to a second later.
+func announce(ifi netlink.Link, addr netip.Addr) error {
+	if !addr.Is4() {
+		return nil
+	}
+	const arp, request = unix.ETH_P_ARP, 1
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("announce %s: %w", addr, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	mac, ip := ifi.Attrs().HardwareAddr, addr.AsSlice()
+	message := []byte{0, 1, 8, 0, 6, 4, 0, request} // Ethernet, IPv4 and the lengths of both (RFC 826)
+	message = slices.Concat(message, mac, ip, make([]byte, len(mac)), ip)
+	to := &unix.SockaddrLinklayer{Protocol: arp<<8&0xff00 | arp>>8, Ifindex: ifi.Attrs().Index, Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}
+	if err := unix.Sendto(fd, message, 0, to); err != nil {
+		return fmt.Errorf("announce %s: %w", addr, err)
+	}
+	return nil
 }
 
 // single is an address without a network: each on its own, so that none goes with another.
