@@ -143,7 +143,7 @@ func (s *site) loads() []bench.Load {
 		{1468, 64, 0, 1, cheaper},
 		{1468, 1, 0, 64, nil},
 		{1468, 4, 0, 64, nil},
-		{1468, 1, 0, 200, []bench.Bar{{Peer: "dnsmasq", Rate: 0.85}}},
+		{1468, 1, 0, 200, []bench.Bar{{Peer: "dnsmasq", Rate: 1}}},
 	} {
 		a := ask{from: machines(r.clients), file: large, block: r.block, window: r.window, delay: r.delay, limit: limit}
 		name := fmt.Sprintf("%d x %d", r.block, r.window)
