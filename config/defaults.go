@@ -143,6 +143,9 @@ func (c *Config) balancerDefaults() {
 	})
 	for i := range b.Frontends {
 		b.Frontends[i].Timeouts.inherit(b.Timeouts)
+		if !c.Written(index("lb.frontends", i) + ".rate") {
+			b.Frontends[i].Rate = b.Rate
+		}
 	}
 	for i := range b.Backends {
 		b.Backends[i].Timeouts.inherit(b.Timeouts)

@@ -14,6 +14,8 @@ type LB struct {
 	Retries int `yaml:"retries" jsonschema:"minimum=0,maximum=100,default=3"`
 	// Timeouts of all frontends and backends.
 	Timeouts Timeouts `yaml:"timeouts"`
+	// Rate is how many connections one client may open, on each frontend that does not say otherwise. Default: no limit.
+	Rate Rate `yaml:"rate"`
 	// Frontends beside those of the clusters.
 	Frontends []Frontend `yaml:"frontends"`
 	// Backends beside those of the clusters.
@@ -32,6 +34,14 @@ type Timeouts struct {
 	Queue Duration `yaml:"queue"`
 }
 
+// Rate is a number of connections in a time.
+type Rate struct {
+	// Connections of one client address. 0: no limit.
+	Connections int `yaml:"connections" jsonschema:"minimum=0,maximum=1000000"`
+	// Per is the time in which so many may come. Default: 1s.
+	Per Duration `yaml:"per" jsonschema:"default=1s"`
+}
+
 // Frontend is an address that the balancer listens on.
 type Frontend struct {
 	// Name of the frontend.
@@ -42,6 +52,13 @@ type Frontend struct {
 	Backend string `yaml:"backend" jsonschema:"required"`
 	// Allow lists who may connect. Default: everybody.
 	Allow []netip.Prefix `yaml:"allow"`
+	// MaxConnections at a time; more wait in the kernel. 0: no limit of its own.
+	MaxConnections int `yaml:"max_connections" jsonschema:"minimum=0"`
+	// Rate that differs from that of lb.
+	Rate Rate `yaml:"rate"`
+	// AcceptProxy are the networks of balancers in front of this one: their connections must begin
+	// with the PROXY protocol, v1 or v2, and its address is the client's.
+	AcceptProxy []netip.Prefix `yaml:"accept_proxy"`
 	// Timeouts that differ from those of lb.
 	Timeouts Timeouts `yaml:"timeouts"`
 }
@@ -54,6 +71,8 @@ type Backend struct {
 	Balance string `yaml:"balance" jsonschema:"enum=roundrobin,enum=leastconn,enum=source,default=roundrobin"`
 	// Check says how servers are probed.
 	Check Check `yaml:"check"`
+	// SlowStart is how long a server that has become ready takes to get its whole share. Default: 0s.
+	SlowStart Duration `yaml:"slow_start"`
 	// SendProxy sends the PROXY protocol: v1 or v2.
 	SendProxy string `yaml:"send_proxy" jsonschema:"enum=v1,enum=v2"`
 	// Timeouts that differ from those of lb.
@@ -70,12 +89,16 @@ type Check struct {
 	Path string `yaml:"path" jsonschema:"default=/"`
 	// Status that an HTTP check expects. Default: 200.
 	Status int `yaml:"status" jsonschema:"minimum=100,maximum=599,default=200"`
+	// Host is the name that an HTTP check asks for, and an HTTPS check in TLS as well. Default: the server's address.
+	Host string `yaml:"host"`
 	// Verify the certificate of an HTTPS check.
 	Verify bool `yaml:"verify"`
 	// Port to probe. Default: the server's.
 	Port int `yaml:"port" jsonschema:"minimum=1,maximum=65535"`
 	// Interval between probes. Default: 5s.
 	Interval Duration `yaml:"interval" jsonschema:"default=5s"`
+	// FastInterval is the interval while a server turns from one state to the other. Default: 2s, or interval when that is shorter.
+	FastInterval Duration `yaml:"fast_interval"`
 	// Timeout of a probe. Default: 4s.
 	Timeout Duration `yaml:"timeout" jsonschema:"default=4s"`
 	// Fall is the number of failures that take a server down. Default: 2.

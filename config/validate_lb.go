@@ -64,13 +64,16 @@ func (v *validator) backend(p string, b Backend) {
 
 func (v *validator) check(p, who string, c Check) {
 	web := c.Type == "http" || c.Type == "https"
-	for _, key := range []string{"path", "status"} {
+	for _, key := range []string{"path", "status", "host"} {
 		if v.c.Written(p+"."+key) && !web && !v.broken(p+".type") {
 			v.errorf(p+"."+key, "%s: a check of type %s has no %s; write type: http or remove it", who, c.Type, key)
 		}
 	}
 	if c.Verify && c.Type != "https" && !v.broken(p+".type") {
 		v.errorf(p+".verify", "%s: a check of type %s has no certificate to verify; write type: https or remove it", who, c.Type)
+	}
+	if strings.ContainsFunc(c.Host, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '/' }) {
+		v.errorf(p+".host", "%s: check host %q; write a name alone, such as api.ocp4.example.com", who, clip(c.Host))
 	}
 	if v.broken(p + ".path") {
 		return

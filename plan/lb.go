@@ -72,7 +72,7 @@ func (b *builder) lb() {
 	if l.Enabled = b.c.LB.Enabled; !l.Enabled {
 		return
 	}
-	l.MaxConnections, l.Retries = b.c.LB.MaxConnections, b.c.LB.Retries
+	l.MaxConnections, l.Retries, l.StatsSocket = b.c.LB.MaxConnections, b.c.LB.Retries, b.c.LB.StatsSocket
 	for _, group := range b.sharers() {
 		for _, p := range parts() {
 			b.frontend(group, p)
@@ -123,7 +123,7 @@ func (b *builder) onHelper(cl *Cluster) bool {
 
 // frontend adds the frontend of p for clusters that share an address.
 func (b *builder) frontend(group []*Cluster, p part) {
-	f := Frontend{ClientTimeout: time.Duration(b.c.LB.Timeouts.Client)}
+	f := Frontend{ClientTimeout: time.Duration(b.c.LB.Timeouts.Client), Rate: rate(b.c.LB.Rate)}
 	for _, cl := range group {
 		for _, a := range b.addressesOf(cl) {
 			if l := netip.AddrPortFrom(a, p.port); !slices.Contains(f.Listen, l) {
@@ -208,7 +208,10 @@ func (b *builder) ownFrontends() {
 			b.say(config.Error, fmt.Sprintf("lb.frontends[%d].name", i), "frontend %q: a cluster brings a frontend of this name; choose another", cf.Name)
 			continue
 		}
-		f := Frontend{Name: cf.Name, Backend: cf.Backend, Allow: cf.Allow, ClientTimeout: time.Duration(cf.Timeouts.Client)}
+		f := Frontend{
+			Name: cf.Name, Backend: cf.Backend, Allow: cf.Allow, ClientTimeout: time.Duration(cf.Timeouts.Client),
+			MaxConnections: cf.MaxConnections, Rate: rate(cf.Rate), AcceptProxy: cf.AcceptProxy,
+		}
 		for _, a := range cf.Listen {
 			f.Listen = append(f.Listen, a.AddrPort)
 		}
@@ -224,7 +227,7 @@ func (b *builder) ownBackends() {
 			continue
 		}
 		be := Backend{
-			Name: cb.Name, Balance: Balance(cb.Balance), Check: ownCheck(cb.Check), SendProxy: cb.SendProxy,
+			Name: cb.Name, Balance: Balance(cb.Balance), Check: ownCheck(cb.Check), SendProxy: cb.SendProxy, SlowStart: time.Duration(cb.SlowStart),
 			ConnectTimeout: time.Duration(cb.Timeouts.Connect), ServerTimeout: time.Duration(cb.Timeouts.Server), QueueTimeout: time.Duration(cb.Timeouts.Queue),
 		}
 		for _, s := range cb.Servers {
@@ -237,13 +240,20 @@ func (b *builder) ownBackends() {
 	}
 }
 
+func rate(r config.Rate) Rate {
+	if r.Connections == 0 {
+		return Rate{}
+	}
+	return Rate{r.Connections, time.Duration(r.Per)}
+}
+
 func ownCheck(c config.Check) Check {
 	out := Check{
 		Type: CheckType(c.Type), Verify: c.Verify, Port: c.Port, Interval: time.Duration(c.Interval),
-		FastInterval: min(checkFastInterval, time.Duration(c.Interval)), Timeout: time.Duration(c.Timeout), Fall: c.Fall, Rise: c.Rise,
+		FastInterval: cmp.Or(time.Duration(c.FastInterval), min(checkFastInterval, time.Duration(c.Interval))), Timeout: time.Duration(c.Timeout), Fall: c.Fall, Rise: c.Rise,
 	}
 	if out.Type == CheckHTTP || out.Type == CheckHTTPS {
-		out.Path, out.Status = cmp.Or(c.Path, "/"), cmp.Or(c.Status, 200)
+		out.Path, out.Status, out.Host = cmp.Or(c.Path, "/"), cmp.Or(c.Status, 200), c.Host
 	}
 	return out
 }

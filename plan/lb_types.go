@@ -10,6 +10,7 @@ type LB struct {
 	Enabled        bool
 	MaxConnections int
 	Retries        int
+	StatsSocket    string // path of the HAProxy runtime API; empty: none
 	Frontends      []Frontend
 	Backends       []Backend
 }
@@ -22,6 +23,18 @@ type Frontend struct {
 	Routes        []NameRoute    // several clusters share the address
 	Allow         []netip.Prefix // nil: everybody
 	ClientTimeout time.Duration
+	// MaxConnections at a time; 0: no limit of its own.
+	MaxConnections int
+	// Rate is how many connections one client may open.
+	Rate Rate
+	// AcceptProxy are the networks whose connections begin with the PROXY protocol.
+	AcceptProxy []netip.Prefix
+}
+
+// Rate is a number of connections in a time; 0 connections: no limit.
+type Rate struct {
+	Connections int
+	Per         time.Duration
 }
 
 // NameRoute sends a connection to a backend by the name it asks for, or, when it

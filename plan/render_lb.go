@@ -16,6 +16,9 @@ func (l *LB) lines() []string {
 		return nil
 	}
 	w.line("max connections %d, retries %d", l.MaxConnections, l.Retries)
+	if l.StatsSocket != "" {
+		w.line("runtime API on %s", l.StatsSocket)
+	}
 	for _, f := range l.Frontends {
 		f.lines(&w)
 	}
@@ -33,6 +36,11 @@ func (f *Frontend) lines(w *writer) {
 	ws.add("backend", f.Backend)
 	ws.add("only for", list(f.Allow))
 	ws.add("client timeout", f.ClientTimeout)
+	ws.add("at most", f.MaxConnections)
+	if f.Rate.Connections != 0 {
+		ws.add("from one client at most", fmt.Sprintf("%d in %s", f.Rate.Connections, f.Rate.Per))
+	}
+	ws.add("PROXY protocol from", list(f.AcceptProxy))
 	w.line("%s", ws)
 	for _, r := range f.Routes {
 		w.line("route %s to %s for %s", f.Name, r.Backend, strings.Join(r.Names, " "))

@@ -154,7 +154,7 @@ func (s *Service) Table() Overview {
 	for _, f := range t.Frontends {
 		o.Frontends = append(o.Frontends, FrontendStatus{
 			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Backend.Name,
-			Active: f.Counters.Active.Load(), Total: f.Counters.Connections.Load(), Refused: f.Counters.Refused.Load(),
+			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
 		})
 	}
 	for _, g := range t.Groups {

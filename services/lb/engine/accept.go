@@ -113,7 +113,7 @@ func (w *worker) acceptOne(l *listener) unix.Errno {
 		return 0
 	}
 	e.Connections.Add(1)
-	f.Counters.Connections.Add(1)
+	f.Counters.Begun(w.second())
 	w.start(fd, client.Addr(), f)
 	if e.opts.Accepted != nil {
 		e.opts.Accepted(t, f, client.Addr())

@@ -27,7 +27,7 @@ func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend) {
 	t.d[fromClient].from, t.d[fromServer].to = fd, fd
 	t.d[fromClient].to, t.d[fromServer].from = none, none
 	t.phase = waiting
-	f.Counters.Active.Add(1)
+	f.Counters.Enter()
 	if w.watch(fd, idx, t, fromClient) != 0 {
 		w.kill(idx, t)
 	} else {
@@ -66,7 +66,7 @@ func (w *worker) dial(idx int32, t *tunnel) {
 			return
 		}
 		t.server = s
-		s.Active.Add(1)
+		s.Enter()
 		if errno == 0 {
 			t.d[fromClient].to, t.d[fromServer].from = fd, fd
 			if errno = w.watch(fd, idx, t, fromServer); errno == 0 {
@@ -134,7 +134,7 @@ func (w *worker) leave(t *tunnel) {
 		sysClose(fd)
 		t.d[fromClient].to, t.d[fromServer].from = none, none
 	}
-	t.server.Active.Add(-1)
+	t.server.Leave()
 	t.server = nil
 	t.d[fromClient].writable, t.d[fromServer].readable, t.d[fromServer].hup = false, false, false
 }
@@ -152,7 +152,7 @@ func (w *worker) retry(idx int32, t *tunnel) {
 func (w *worker) connected(idx int32, t *tunnel) {
 	g := t.frontend.Backend.Group()
 	t.phase, t.tried = open, nil
-	t.server.Total.Add(1)
+	t.server.Begun(w.second())
 	t.active = w.clock
 	t.silent = min(limit(t.frontend.Config.ClientTimeout), limit(g.Config.ServerTimeout))
 	if g.Config.SendProxy != "" {

@@ -153,6 +153,9 @@ func (w *worker) commands() {
 
 func (w *worker) tick() { w.clock = time.Since(w.engine.start).Milliseconds() }
 
+// second is the time of the last batch in Unix seconds.
+func (w *worker) second() int64 { return w.engine.start.Unix() + w.clock/1000 }
+
 // loop handles events until the engine stops.
 func (w *worker) loop() {
 	if idx := w.current; idx != none { // a panic: the state of this tunnel cannot be trusted

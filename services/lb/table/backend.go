@@ -42,9 +42,12 @@ func (g *Group) Ramping() bool {
 // A Backend is the state of a backend: it outlives tables, so that a connection
 // that looks for another server finds the servers of today.
 type Backend struct {
-	Name    string
-	Retries atomic.Uint64 // connections sent to another server
-	NoneUp  atomic.Uint64 // connections closed because no server took them
+	Name string
+	Traffic
+	Failures
+	NoneUp   atomic.Uint64 // connections closed because no server took them
+	Queued   atomic.Int64  // connections that wait for a server with room
+	MaxQueue atomic.Int64  // most at a time
 
 	turn   atomic.Uint64
 	group  atomic.Pointer[Group]
@@ -122,7 +125,7 @@ func choose(g *Group, now time.Time) *choice {
 	c := &choice{}
 	take := func(use func(*Member) bool) {
 		for i := range g.Members {
-			if m := &g.Members[i]; m.Config.Weight > 0 && use(m) {
+			if m := &g.Members[i]; m.Admin() == Ready && m.Weight() > 0 && use(m) {
 				c.members = append(c.members, *m)
 			}
 		}
@@ -145,7 +148,7 @@ func choose(g *Group, now time.Time) *choice {
 				m.ramp.CompareAndSwap(from, 0)
 			}
 		}
-		weights[i] = balance.Ramp(m.Config.Weight, age, slow)
+		weights[i] = balance.Ramp(m.Weight(), age, slow)
 		c.ramping = c.ramping || age < slow
 	}
 	c.set = balance.New(g.Config.Balance, names, weights)

@@ -37,11 +37,8 @@ type Server struct {
 	Name    string
 	Address netip.AddrPort
 
-	Active   atomic.Int64  // connections, those being made included
-	Total    atomic.Uint64 // connections made
-	Failed   atomic.Uint64 // connections that could not be made
-	BytesIn  atomic.Uint64 // from clients
-	BytesOut atomic.Uint64 // to clients
+	Traffic
+	Failures
 
 	state    atomic.Int32
 	since    atomic.Int64 // of the state, Unix nanoseconds
@@ -49,6 +46,8 @@ type Server struct {
 	ramp     atomic.Int64 // start of the slow start, Unix nanoseconds; 0: none
 	fallback atomic.Bool
 	last     atomic.Pointer[Result]
+	admin    atomic.Int32 // Admin
+	weight   atomic.Int32 // instead of that of the file, plus 1; 0: none
 }
 
 // State of the server and the time it entered it.

@@ -16,13 +16,6 @@ const (
 	PortMachineConfig = 22623
 )
 
-// Counters of a frontend; they outlive tables.
-type Counters struct {
-	Connections atomic.Uint64
-	Active      atomic.Int64
-	Refused     atomic.Uint64 // address not in Allow
-}
-
 // A Frontend is an address that is listened on, in one table. It is immutable.
 type Frontend struct {
 	Config   plan.Frontend
