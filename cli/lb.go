@@ -40,7 +40,7 @@ func balancerRows(t *table, o *lb.Overview) {
 	t.line("")
 	t.row("FRONTEND", "LISTENS ON", "BACKEND", "OPEN", "TOTAL", "REFUSED")
 	for _, f := range o.Frontends {
-		t.row(f.Name, addresses(f.Listen), f.Backend, f.Active, f.Total, f.Refused)
+		t.row(f.Name, addresses(f.Listen), strings.Join(append(f.Routes, f.Backend), " "), f.Active, f.Total, f.Refused)
 	}
 	t.line("")
 	t.row("BACKEND", "SERVER", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "LAST CHECK")

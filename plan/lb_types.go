@@ -31,6 +31,15 @@ type Frontend struct {
 	AcceptProxy []netip.Prefix
 }
 
+// RoutedTo are the names of the backends that routes send connections to.
+func (f *Frontend) RoutedTo() []string {
+	var names []string
+	for _, r := range f.Routes {
+		names = append(names, r.Backend)
+	}
+	return names
+}
+
 // Rate is a number of connections in a time; 0 connections: no limit.
 type Rate struct {
 	Connections int

@@ -23,9 +23,6 @@ func (s *Service) Status() services.Status {
 	for _, a := range s.addresses() {
 		st.Listen(s.listeners[a].socket.Status())
 	}
-	for _, name := range s.table.Routed {
-		st.Degrade(fmt.Sprintf("frontend %s is not served: several clusters share its address, and connections are not told apart by name yet; give each cluster an address of its own", name))
-	}
 	for _, g := range s.table.Groups {
 		if p := lost(g); p != "" {
 			st.Degrade(p)
@@ -110,7 +107,8 @@ type Overview struct {
 type FrontendStatus struct {
 	Name    string           `json:"name"`
 	Listen  []netip.AddrPort `json:"listen"`
-	Backend string           `json:"backend"`
+	Backend string           `json:"backend,omitempty"` // by default
+	Routes  []string         `json:"routes,omitempty"`  // backends that are chosen by name or node
 	Active  int64            `json:"active"`
 	Total   uint64           `json:"total"`
 	Refused uint64           `json:"refused"` // clients that are not allowed
@@ -153,7 +151,7 @@ func (s *Service) Table() Overview {
 	o := Overview{MaxConnections: t.MaxConnections, Active: s.engine.Active(), Frontends: []FrontendStatus{}, Backends: []BackendStatus{}}
 	for _, f := range t.Frontends {
 		o.Frontends = append(o.Frontends, FrontendStatus{
-			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Backend.Name,
+			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(),
 			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
 		})
 	}

@@ -112,9 +112,16 @@ func (w *worker) acceptOne(l *listener) unix.Errno {
 		e.free()
 		return 0
 	}
+	b := f.Route("", client.Addr())
+	if b == nil {
+		f.Counters.Unnamed.Add(1)
+		sysClose(fd)
+		e.free()
+		return 0
+	}
 	e.Connections.Add(1)
 	f.Counters.Begun(w.second())
-	w.start(fd, client.Addr(), f)
+	w.start(fd, client.Addr(), f, b)
 	if e.opts.Accepted != nil {
 		e.opts.Accepted(t, f, client.Addr())
 	}

@@ -53,6 +53,7 @@ type tunnel struct {
 
 	client   netip.Addr
 	frontend *table.Frontend
+	backend  *table.Backend
 	server   *table.Server
 	tried    []*table.Server
 }

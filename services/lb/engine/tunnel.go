@@ -18,12 +18,12 @@ const (
 	noTimeout = int64(1) << 50
 )
 
-// start makes a tunnel for an accepted connection.
-func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend) {
+// start makes a tunnel to b for an accepted connection.
+func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend, b *table.Backend) {
 	idx, t := w.slab.take()
 	before := w.current
 	w.current = idx
-	t.client, t.frontend = client, f
+	t.client, t.frontend, t.backend = client, f, b
 	t.d[fromClient].from, t.d[fromServer].to = fd, fd
 	t.d[fromClient].to, t.d[fromServer].from = none, none
 	t.phase = waiting
@@ -44,7 +44,7 @@ func (w *worker) watch(fd, idx int32, t *tunnel, side int32) unix.Errno {
 
 // dial begins to connect t to a server, waits for room, or gives up.
 func (w *worker) dial(idx int32, t *tunnel) {
-	b := t.frontend.Backend
+	b := t.backend
 	for {
 		s, full := b.Pick(t.client, t.tried)
 		switch {
@@ -90,7 +90,7 @@ func exhausted(e unix.Errno) bool {
 
 // queue lets t wait until a server has room, or this machine a socket, or the time for that is over.
 func (w *worker) queue(idx int32, t *tunnel) {
-	b := t.frontend.Backend
+	b := t.backend
 	if t.queueEnd == 0 {
 		t.queueEnd = w.clock + limit(b.Group().Config.QueueTimeout)
 	}
@@ -116,14 +116,14 @@ func (w *worker) failed(t *tunnel) bool {
 		return false
 	}
 	t.tries++
-	t.frontend.Backend.Retries.Add(1)
+	t.backend.Retries.Add(1)
 	w.engine.Retries.Add(1)
 	return true
 }
 
 // giveUp ends a tunnel that no server took.
 func (w *worker) giveUp(idx int32, t *tunnel) {
-	t.frontend.Backend.NoneUp.Add(1)
+	t.backend.NoneUp.Add(1)
 	w.engine.NoServer.Add(1)
 	w.kill(idx, t)
 }
@@ -150,7 +150,7 @@ func (w *worker) retry(idx int32, t *tunnel) {
 
 // connected makes t an open tunnel.
 func (w *worker) connected(idx int32, t *tunnel) {
-	g := t.frontend.Backend.Group()
+	g := t.backend.Group()
 	t.phase, t.tried = open, nil
 	t.server.Begun(w.second())
 	t.active = w.clock

@@ -19,10 +19,12 @@ const (
 // A Frontend is an address that is listened on, in one table. It is immutable.
 type Frontend struct {
 	Config   plan.Frontend
-	Backend  *Backend
+	Backend  *Backend // by default; nil when routes alone decide
 	Counters *Counters
 	// API and MachineConfig say that it listens on the port of one of them.
 	API, MachineConfig bool
+
+	routes *routes // nil: all goes to Backend
 }
 
 // Allows reports whether a client may connect.
@@ -44,8 +46,6 @@ type Table struct {
 	Retries        int
 	Frontends      []*Frontend
 	Groups         []*Group
-	// Routed are the names of the frontends that choose by name, which are not served.
-	Routed []string
 
 	listen map[netip.AddrPort]*Frontend
 	nodes  map[netip.Addr]*Sighting
@@ -150,13 +150,15 @@ func (t *Table) addFrontends(prev *Table, p *plan.Plan, backends map[string]*Bac
 		counters[f.Config.Name] = f.Counters
 	}
 	for _, c := range p.LB.Frontends {
-		if c.Backend == "" {
-			t.Routed = append(t.Routed, c.Name)
-			continue
-		}
 		f := &Frontend{Config: c, Backend: backends[c.Backend], Counters: counters[c.Name]}
-		if f.Backend == nil {
+		if f.Backend == nil && (c.Backend != "" || len(c.Routes) == 0) {
 			return fmt.Errorf("frontend %s: there is no backend %q", c.Name, c.Backend)
+		}
+		if len(c.Routes) > 0 {
+			var err error
+			if f.routes, err = newRoutes(c.Routes, backends); err != nil {
+				return fmt.Errorf("frontend %s: %w", c.Name, err)
+			}
 		}
 		if f.Counters == nil {
 			f.Counters = &Counters{}
