@@ -18,13 +18,13 @@ const probeTime = 2 * time.Second
 
 // Check connects to the first address that is bound and waits until a worker
 // takes the connection and closes it. The workers know the question by its source, so
-// no server sees it. Nothing is asked at the limit of connections, or while this
+// no server sees it. Nothing is asked at the limit of connections, of a paused frontend, or while this
 // machine lacks what the question takes: no configuration is to blame for that.
 func (s *Service) Check(ctx context.Context) error {
 	s.mu.Lock()
 	var to netip.AddrPort
 	for _, a := range s.addresses() {
-		if l := s.listeners[a]; s.serving != nil && l.live {
+		if l := s.listeners[a]; s.serving != nil && l.live && s.engine.Accepting(a) {
 			to = a
 			break
 		}
@@ -38,7 +38,7 @@ func (s *Service) Check(ctx context.Context) error {
 		wait = min(wait, time.Until(end))
 	}
 	err := knock(s.engine, to, wait)
-	if err == nil || s.engine.Paused() || socket.Lacking(err) {
+	if err == nil || s.engine.Paused() || !s.engine.Accepting(to) || socket.Lacking(err) {
 		return nil
 	}
 	return fmt.Errorf("ask the balancer at %s: %w", to, err)

@@ -35,18 +35,59 @@ func (w *worker) attach(addr netip.AddrPort, f *table.Frontend, fd int32, shared
 	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30)
 	l := &w.listeners[slot]
 	*l = listener{addr: addr, fd: fd, gen: l.gen + 1, shared: shared, burst: 1, last: f}
-	if !w.idle.Load() {
-		w.listen(slot)
+	w.review()
+}
+
+// review makes each listener accept, or not, as the limits and people want it.
+func (w *worker) review() {
+	held, stalled := *w.engine.held.Load(), int32(0)
+	for i := range w.listeners {
+		l := &w.listeners[i]
+		if l.fd == none {
+			continue
+		}
+		f := w.frontendOf(l)
+		if l.stalled && (f == nil || !f.Full()) {
+			l.stalled = false
+			if f != nil {
+				f.Counters.Unstall()
+			}
+		}
+		if l.stalled {
+			stalled++
+		}
+		on := !w.idle.Load() && !l.stalled && (f == nil || !held[f.Config.Name])
+		if on && !l.on {
+			w.listen(i)
+		} else if !on && l.on {
+			w.deafen(l)
+		}
 	}
+	w.engine.stalled.Add(stalled - w.stalled.Swap(stalled))
+}
+
+// frontendOf gives the frontend that l is for today, or the last one there was.
+func (w *worker) frontendOf(l *listener) *table.Frontend {
+	if f := w.engine.table.Load().At(l.addr); f != nil {
+		l.last = f
+	}
+	return l.last
 }
 
 func (w *worker) listen(slot int) {
 	l := &w.listeners[slot]
+	l.on = true
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(eventListener - slot), Pad: l.gen}
 	if l.shared {
 		ev.Events |= unix.EPOLLEXCLUSIVE // wake one worker, not all
 	}
 	sysEpoll(w.ep, unix.EPOLL_CTL_ADD, l.fd, &ev)
+}
+
+func (w *worker) deafen(l *listener) {
+	l.on = false
+	var ev unix.EpollEvent
+	sysEpoll(w.ep, unix.EPOLL_CTL_DEL, l.fd, &ev)
 }
 
 // detach accepts what waits and then removes the listener.
@@ -56,12 +97,14 @@ func (w *worker) detach(addr netip.AddrPort) {
 		if l.fd == none || l.addr != addr {
 			continue
 		}
-		var ev unix.EpollEvent
-		sysEpoll(w.ep, unix.EPOLL_CTL_DEL, l.fd, &ev)
+		if l.on {
+			w.deafen(l)
+		}
 		for w.acceptOne(l) == 0 {
 		}
 		l.fd, l.last = none, nil
 	}
+	w.review()
 }
 
 // accept takes the connections that wait, one a turn unless they come in
@@ -76,6 +119,11 @@ func (w *worker) accept(l *listener) {
 		case unix.EUSERS: // at the limit
 			w.pause(0)
 			return
+		case unix.EBUSY: // at the frontend's limit
+			l.stalled = true
+			w.frontendOf(l).Counters.Stall()
+			w.review()
+			return
 		default: // out of descriptors or memory
 			w.pause(backoff)
 			return
@@ -84,48 +132,64 @@ func (w *worker) accept(l *listener) {
 	l.burst = min(l.burst*2, burstMax)
 }
 
-// acceptOne takes one connection. EUSERS says that there are as many as there may be.
+// acceptOne takes one connection. EUSERS says that there are as many as there
+// may be, EBUSY that the frontend has as many.
 func (w *worker) acceptOne(l *listener) unix.Errno {
 	e := w.engine
+	f := w.frontendOf(l)
+	limited := f != nil && f.Config.MaxConnections > 0
+	if limited && !f.Counters.Reserve(int64(f.Config.MaxConnections)) {
+		return unix.EBUSY
+	}
 	if !e.reserve() {
+		w.giveBack(f, limited, false)
 		return unix.EUSERS
 	}
 	fd, client, errno := sysAccept(l.fd)
 	if errno != 0 {
-		e.free()
+		w.giveBack(f, limited, true)
 		return errno
 	}
-	t := e.table.Load()
-	if f := t.At(l.addr); f != nil {
-		l.last = f
-	}
-	f := l.last
 	if f == nil || e.expected(client) {
 		sysClose(fd)
-		e.free()
+		w.giveBack(f, limited, true)
 		return 0
 	}
 	if !f.Allows(client.Addr()) {
 		f.Counters.Refused.Add(1)
 		e.Refused.Add(1)
 		sysClose(fd)
-		e.free()
+		w.giveBack(f, limited, true)
 		return 0
 	}
 	b := f.Route("", client.Addr())
 	if b == nil {
 		f.Counters.Unnamed.Add(1)
 		sysClose(fd)
-		e.free()
+		w.giveBack(f, limited, true)
 		return 0
 	}
+	if !limited {
+		f.Counters.Reserve(0)
+	}
+	f.Counters.Peak()
 	e.Connections.Add(1)
 	f.Counters.Begun(w.second())
 	w.start(fd, client.Addr(), f, b)
 	if e.opts.Accepted != nil {
-		e.opts.Accepted(t, f, client.Addr())
+		e.opts.Accepted(e.table.Load(), f, client.Addr())
 	}
 	return 0
+}
+
+// giveBack undoes the reservations for a connection that does not become a tunnel.
+func (w *worker) giveBack(f *table.Frontend, limited, counted bool) {
+	if limited {
+		f.Counters.Leave()
+	}
+	if counted {
+		w.engine.free()
+	}
 }
 
 // pause stops accepting, for some milliseconds or until a connection ends. What comes waits in the kernel's queue.
@@ -138,24 +202,16 @@ func (w *worker) pause(ms int64) {
 	if ms == 0 {
 		w.engine.AtLimit.Add(1)
 	}
-	for i := range w.listeners {
-		if l := &w.listeners[i]; l.fd != none {
-			var ev unix.EpollEvent
-			sysEpoll(w.ep, unix.EPOLL_CTL_DEL, l.fd, &ev)
-		}
-	}
+	w.review()
 }
 
 // tryResume accepts again when it may.
 func (w *worker) tryResume() {
-	if !w.idle.Load() || w.clock < w.idleUntil || w.engine.Full() {
-		return
-	}
-	w.idle.Store(false)
-	w.engine.paused.Add(-1)
-	for i := range w.listeners {
-		if w.listeners[i].fd != none {
-			w.listen(i)
-		}
+	if w.idle.Load() && w.clock >= w.idleUntil && !w.engine.Full() {
+		w.idle.Store(false)
+		w.engine.paused.Add(-1)
+		w.review()
+	} else if w.stalled.Load() > 0 {
+		w.review()
 	}
 }

@@ -32,7 +32,9 @@ type Engine struct {
 	start   time.Time // of the workers' clock
 
 	active  atomic.Int64
-	paused  atomic.Int32 // workers that do not accept
+	paused  atomic.Int32                    // workers that do not accept
+	stalled atomic.Int32                    // listeners that do not accept because their frontend is full
+	held    atomic.Pointer[map[string]bool] // frontends that people paused; replaced under mu
 	stopped atomic.Bool
 
 	mu        sync.Mutex
@@ -54,7 +56,8 @@ type Counters struct {
 func New(o Options) *Engine {
 	e := &Engine{opts: o, start: time.Now(), probes: map[netip.AddrPort]bool{}}
 	e.table.Store(&table.Table{})
-	for i := range max(o.Workers, 1) {
+	e.held.Store(&map[string]bool{})
+	for i := range min(max(o.Workers, 1), 1<<workerBits) {
 		e.workers = append(e.workers, newWorker(e, i))
 	}
 	return e
@@ -77,6 +80,12 @@ func (e *Engine) Full() bool { return e.active.Load() >= e.table.Load().MaxConne
 
 // Paused reports whether a worker does not accept: at the limit, or without descriptors.
 func (e *Engine) Paused() bool { return e.Full() || e.paused.Load() > 0 }
+
+// Accepting reports whether the frontend at a may take a connection by its own limit and by what people want.
+func (e *Engine) Accepting(a netip.AddrPort) bool {
+	f := e.table.Load().At(a)
+	return f == nil || !f.Full() && !e.Held(f.Config.Name)
+}
 
 // Swap makes t the table of connections that are accepted from now on.
 func (e *Engine) Swap(t *table.Table) {
@@ -208,11 +217,11 @@ func (e *Engine) keepRunning(w *worker) {
 
 // resume makes the workers that stopped accepting look whether they may go on.
 func (e *Engine) resume() {
-	if e.paused.Load() == 0 {
+	if e.paused.Load() == 0 && e.stalled.Load() == 0 {
 		return
 	}
 	for _, w := range e.workers {
-		if w.idle.Load() {
+		if w.idle.Load() || w.stalled.Load() > 0 {
 			w.wake()
 		}
 	}
@@ -230,7 +239,5 @@ func (e *Engine) reserve() bool {
 // free gives the place of a connection back.
 func (e *Engine) free() {
 	e.active.Add(-1)
-	if e.paused.Load() > 0 {
-		e.resume()
-	}
+	e.resume()
 }

@@ -119,6 +119,7 @@ func (w *worker) pump(t *tunnel, side int) outcome {
 	}
 	if sent > 0 {
 		t.active = w.clock
+		d.moved += uint64(sent)
 		w.moved[side].Add(uint64(sent))
 		if side == fromClient {
 			t.server.BytesIn.Add(uint64(sent))

@@ -14,6 +14,8 @@ const (
 	open
 )
 
+var phaseNames = [...]string{free: "free", waiting: "waiting", connecting: "connecting", open: "open"}
+
 // The directions of a tunnel, and the sides they come from.
 const (
 	fromClient = 0
@@ -25,6 +27,7 @@ type direction struct {
 	from, to int32
 	off      int32  // bytes of pend that were sent
 	inPipe   int32  // bytes in pipe
+	moved    uint64 // bytes that were sent on
 	pend     []byte // bytes that were read and could not be sent
 	pipe     *pipe  // while the direction is in bulk
 	full     uint8  // reads in a row that filled the buffer
@@ -41,6 +44,7 @@ type tunnel struct {
 	links
 	d      [2]direction
 	gen    int32
+	id     uint64
 	phase  uint8
 	queued bool // is in worker.again
 	tries  uint8
@@ -50,6 +54,7 @@ type tunnel struct {
 	// active is when bytes last moved, either way: a side that is spoken to is not
 	// held to be silent. silent is how long none may move, in milliseconds.
 	active, silent int64
+	began          int64 // when it was accepted, by the worker's clock
 
 	client   netip.Addr
 	frontend *table.Frontend

@@ -23,11 +23,12 @@ func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend, b *table.
 	idx, t := w.slab.take()
 	before := w.current
 	w.current = idx
+	w.serial++
+	t.id, t.began = w.serial<<workerBits|uint64(w.index), w.clock
 	t.client, t.frontend, t.backend = client, f, b
 	t.d[fromClient].from, t.d[fromServer].to = fd, fd
 	t.d[fromClient].to, t.d[fromServer].from = none, none
 	t.phase = waiting
-	f.Counters.Enter()
 	if w.watch(fd, idx, t, fromClient) != 0 {
 		w.kill(idx, t)
 	} else {
@@ -204,7 +205,7 @@ func (w *worker) kill(idx int32, t *tunnel) {
 		w.pools.putBuffer(t.d[i].pend)
 	}
 	w.wheel.unset(w.linkOf, idx)
-	t.frontend.Counters.Active.Add(-1)
+	t.frontend.Counters.Leave()
 	w.slab.put(idx, t)
 	w.engine.free()
 }

@@ -24,7 +24,9 @@ const (
 // is working on is kept here and not on the stack, so that it can go on after a panic.
 type worker struct {
 	engine *Engine
+	index  int
 	name   string
+	serial uint64 // connections so far
 
 	ep, wakeFD int
 	events     [256]unix.EpollEvent
@@ -43,8 +45,9 @@ type worker struct {
 
 	linkOf func(int32) *links
 
-	idle      atomic.Bool // does not accept: at the limit, or out of descriptors
-	idleUntil int64       // by clock, when out of descriptors
+	idle      atomic.Bool  // does not accept: at the limit, or out of descriptors
+	idleUntil int64        // by clock, when out of descriptors
+	stalled   atomic.Int32 // listeners that do not accept because their frontend is full
 
 	mu  sync.Mutex
 	box []func() // guarded by mu, as are ep and wakeFD when they change
@@ -54,18 +57,20 @@ type worker struct {
 type handle struct{ idx, gen int32 }
 
 type listener struct {
-	addr   netip.AddrPort
-	fd     int32 // none: free
-	gen    int32
-	shared bool
-	burst  int
+	addr    netip.AddrPort
+	fd      int32 // none: free
+	gen     int32
+	shared  bool
+	on      bool // is in the epoll set
+	stalled bool // its frontend is full
+	burst   int
 	// last is the frontend of the last table that had one here: a connection
 	// that comes between a reload and the detach is served and not lost.
 	last *table.Frontend
 }
 
 func newWorker(e *Engine, i int) *worker {
-	w := &worker{engine: e, name: fmt.Sprintf("lb worker %d", i), current: none, ep: none, wakeFD: none}
+	w := &worker{engine: e, index: i, name: fmt.Sprintf("lb worker %d", i), current: none, ep: none, wakeFD: none}
 	w.linkOf = func(i int32) *links { return &w.slab.at(i).links }
 	return w
 }
@@ -109,11 +114,13 @@ func (w *worker) close() {
 	if w.idle.Swap(false) {
 		w.engine.paused.Add(-1)
 	}
+	w.engine.stalled.Add(-w.stalled.Swap(0))
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	_ = unix.Close(w.ep)
 	_ = unix.Close(w.wakeFD)
 	w.ep, w.wakeFD = none, none
+	w.mu.Unlock()
+	w.commands() // of those who saw it run a moment ago
 }
 
 // post makes the worker run fn between two batches.
@@ -124,12 +131,28 @@ func (w *worker) post(fn func()) {
 	w.wake()
 }
 
-func (w *worker) wake() {
+// postRunning is post for who waits for fn: false, and fn is not run, when the worker does not run.
+func (w *worker) postRunning(fn func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.wakeFD == none {
-		return
+		return false
 	}
+	w.box = append(w.box, fn)
+	w.signal()
+	return true
+}
+
+func (w *worker) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wakeFD != none {
+		w.signal()
+	}
+}
+
+// signal makes the worker return from its wait. The caller holds mu.
+func (w *worker) signal() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, _ = unix.Write(w.wakeFD, one[:])
@@ -211,7 +234,7 @@ func (w *worker) handle(ev *unix.EpollEvent) {
 		var b [8]byte
 		_, _ = unix.Read(w.wakeFD, b[:])
 	case ev.Fd <= eventListener:
-		if l := &w.listeners[eventListener-ev.Fd]; l.fd != none && l.gen == ev.Pad {
+		if l := &w.listeners[eventListener-ev.Fd]; l.fd != none && l.on && l.gen == ev.Pad {
 			w.accept(l)
 		}
 	default:

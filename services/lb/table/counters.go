@@ -18,7 +18,28 @@ type Traffic struct {
 // Enter counts one more open connection.
 func (t *Traffic) Enter() { raise(&t.MaxActive, t.Active.Add(1)) }
 
-// Leave undoes one Enter.
+// Reserve takes the place of an open connection when there are fewer than limit; 0: no
+// limit. When the connection comes about, Peak is to follow.
+func (t *Traffic) Reserve(limit int64) bool {
+	if limit <= 0 {
+		t.Active.Add(1)
+		return true
+	}
+	for {
+		n := t.Active.Load()
+		if n >= limit {
+			return false
+		}
+		if t.Active.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Peak notes how many are open.
+func (t *Traffic) Peak() { raise(&t.MaxActive, t.Active.Load()) }
+
+// Leave undoes one Enter or Reserve.
 func (t *Traffic) Leave() { t.Active.Add(-1) }
 
 // Begun counts a connection that was accepted or made at a second of the clock.
@@ -45,7 +66,19 @@ type Counters struct {
 	Unnamed atomic.Uint64 // no cluster could be told by name or node
 	BadHead atomic.Uint64 // no PROXY header where one must be
 	AtLimit atomic.Uint64 // times that accepting stopped at the frontend's limit
+
+	stalled atomic.Bool
 }
+
+// Stall notes that accepting stopped at the limit, at one listener of several maybe.
+func (c *Counters) Stall() {
+	if c.stalled.CompareAndSwap(false, true) {
+		c.AtLimit.Add(1)
+	}
+}
+
+// Unstall notes that accepting goes on.
+func (c *Counters) Unstall() { c.stalled.Store(false) }
 
 // Failures count what went wrong with connections of a backend or server.
 type Failures struct {

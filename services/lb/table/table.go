@@ -40,6 +40,12 @@ func (f *Frontend) Allows(client netip.Addr) bool {
 	return false
 }
 
+// Full reports whether the frontend has as many connections as it may have.
+func (f *Frontend) Full() bool {
+	limit := int64(f.Config.MaxConnections)
+	return limit > 0 && f.Counters.Active.Load() >= limit
+}
+
 // A Table is one generation of the balancer. It is immutable.
 type Table struct {
 	MaxConnections int64
