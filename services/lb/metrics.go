@@ -14,7 +14,7 @@ var (
 	frontendConnections = desc("helperd_lb_frontend_connections_total", "Connections accepted.", "frontend")
 	frontendActive      = desc("helperd_lb_frontend_active_connections", "Open connections.", "frontend")
 	frontendRefused     = desc("helperd_lb_frontend_refused_total", "Connections of clients that are not allowed.", "frontend")
-	backendRetries      = desc("helperd_lb_backend_retries_total", "Connections sent to another server.", "backend")
+	backendRetries      = desc("helperd_lb_backend_retries_total", "Tries after a failed one, at the same server or another.", "backend")
 	backendNoServer     = desc("helperd_lb_backend_no_server_total", "Connections closed because no server took them.", "backend")
 	serverUp            = desc("helperd_lb_server_up", "1 while the server takes connections by its check.", "backend", "server")
 	serverActive        = desc("helperd_lb_server_active_connections", "Open connections.", "backend", "server")

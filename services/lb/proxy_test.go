@@ -316,8 +316,8 @@ func TestConnectTimeout(t *testing.T) {
 			t.Fatalf("got %q, %v", got, err)
 		}
 	}
-	if s := r.server("back", "hung"); s.Failed == 0 || s.Active != 0 {
-		t.Errorf("hung server: %+v", s)
+	if s := r.tableServer("hung"); s.Redispatches.Load() == 0 || s.Active.Load() != 0 {
+		t.Errorf("hung server: %d redispatches, %d active", s.Redispatches.Load(), s.Active.Load())
 	}
 }
 

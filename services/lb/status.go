@@ -119,7 +119,7 @@ type BackendStatus struct {
 	Name     string         `json:"name"`
 	Balance  string         `json:"balance"`
 	Check    string         `json:"check"`
-	Retries  uint64         `json:"retries"`   // connections sent to another server
+	Retries  uint64         `json:"retries"`   // tries after a failed one, at the same server or another
 	NoServer uint64         `json:"no_server"` // connections closed because no server took them
 	Servers  []ServerStatus `json:"servers"`
 }
@@ -158,7 +158,7 @@ func (s *Service) Table() Overview {
 	for _, g := range t.Groups {
 		b := BackendStatus{
 			Name: g.Name, Balance: string(g.Config.Balance), Check: string(g.Config.Check.Type),
-			Retries: g.Retries.Load(), NoServer: g.NoneUp.Load(), Servers: []ServerStatus{},
+			Retries: g.Retries.Load() + g.Redispatches.Load(), NoServer: g.NoneUp.Load(), Servers: []ServerStatus{},
 		}
 		for i := range g.Members {
 			b.Servers = append(b.Servers, serverStatus(&g.Members[i]))

@@ -35,6 +35,10 @@ func (w *worker) event(idx int32, t *tunnel, side int, ev uint32) {
 		w.reset(idx, t, side)
 		return
 	}
+	if t.wait != nil && in.hup {
+		w.hangUp(idx, t)
+		return
+	}
 	if t.phase == open {
 		w.move(idx, t)
 	}
@@ -52,6 +56,7 @@ func (w *worker) reset(idx int32, t *tunnel, side int) {
 			sysReset(fd)
 		}
 	}
+	w.aborted(t, side == fromClient)
 	w.kill(idx, t)
 }
 
@@ -76,6 +81,10 @@ func (w *worker) move(idx int32, t *tunnel) {
 	if t.d[fromClient].done && t.d[fromServer].done {
 		w.kill(idx, t)
 		return
+	}
+	if !t.half && (t.d[fromClient].done || t.d[fromServer].done) {
+		t.half = true
+		w.mind(idx, t)
 	}
 	if more && !t.queued {
 		t.queued = true
@@ -121,13 +130,22 @@ func (w *worker) pump(t *tunnel, side int) outcome {
 		t.active = w.clock
 		d.moved += uint64(sent)
 		w.moved[side].Add(uint64(sent))
-		if side == fromClient {
-			t.server.BytesIn.Add(uint64(sent))
-		} else {
-			t.server.BytesOut.Add(uint64(sent))
-		}
+		t.count(side, uint64(sent))
 	}
 	return result
+}
+
+// count adds bytes that moved to what they are counted at.
+func (t *tunnel) count(side int, n uint64) {
+	if side == fromClient {
+		t.server.BytesIn.Add(n)
+		t.backend.BytesIn.Add(n)
+		t.frontend.Counters.BytesIn.Add(n)
+	} else {
+		t.server.BytesOut.Add(n)
+		t.backend.BytesOut.Add(n)
+		t.frontend.Counters.BytesOut.Add(n)
+	}
 }
 
 // flush sends what an earlier turn had to leave.

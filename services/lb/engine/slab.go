@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"time"
 
 	"helperd/services/lb/table"
 )
@@ -48,9 +49,12 @@ type tunnel struct {
 	phase  uint8
 	queued bool // is in worker.again
 	tries  uint8
+	half   bool // one side has sent its FIN
 	// at is when a connecting or waiting tunnel must act, by the worker's clock.
 	at       int64
-	queueEnd int64 // when waiting for room ends; 0: does not wait
+	queueEnd int64         // when waiting for room ends; 0: never waited
+	wait     *table.Waiter // nil: does not wait for room
+	dialed   time.Duration // since the start of the engine
 	// active is when bytes last moved, either way: a side that is spoken to is not
 	// held to be silent. silent is how long none may move, in milliseconds.
 	active, silent int64
@@ -61,6 +65,7 @@ type tunnel struct {
 	backend  *table.Backend
 	server   *table.Server
 	tried    []*table.Server
+	lost     *table.Server // the one that failed last, until another is tried
 }
 
 // slab holds the tunnels of a worker in blocks, so that they do not move and

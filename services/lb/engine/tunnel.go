@@ -12,8 +12,10 @@ import (
 const (
 	// retryPause is how long to wait before servers are tried a second time, in milliseconds.
 	retryPause = 1000
-	// queuePoll is how often a connection that waits for room looks again, in milliseconds.
-	queuePoll = 100
+	// socketPause is how often a connection that waits for a socket looks again, in milliseconds.
+	socketPause = 100
+	// halfClosedMax bounds the silence of half-closed tunnels where the file sets no limit, in milliseconds.
+	halfClosedMax = int64(time.Hour / time.Millisecond)
 	// noTimeout stands for no limit, in milliseconds.
 	noTimeout = int64(1) << 50
 )
@@ -29,6 +31,8 @@ func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend, b *table.
 	t.d[fromClient].from, t.d[fromServer].to = fd, fd
 	t.d[fromClient].to, t.d[fromServer].from = none, none
 	t.phase = waiting
+	b.Enter()
+	b.Begun(w.second())
 	if w.watch(fd, idx, t, fromClient) != 0 {
 		w.kill(idx, t)
 	} else {
@@ -45,11 +49,13 @@ func (w *worker) watch(fd, idx int32, t *tunnel, side int32) unix.Errno {
 
 // dial begins to connect t to a server, waits for room, or gives up.
 func (w *worker) dial(idx int32, t *tunnel) {
-	b := t.backend
 	for {
-		s, full := b.Pick(t.client, t.tried)
+		s, full := t.backend.Pick(t.client, t.tried)
 		switch {
 		case s != nil:
+			if w.connect(idx, t, s) {
+				return
+			}
 		case full:
 			w.queue(idx, t)
 			return
@@ -61,27 +67,49 @@ func (w *worker) dial(idx int32, t *tunnel) {
 			w.giveUp(idx, t)
 			return
 		}
-		fd, errno := sysConnect(s.Address)
-		if exhausted(errno) { // no fault of the server: wait for better times
-			w.queue(idx, t)
-			return
-		}
-		t.server = s
-		s.Enter()
-		if errno == 0 {
-			t.d[fromClient].to, t.d[fromServer].from = fd, fd
-			if errno = w.watch(fd, idx, t, fromServer); errno == 0 {
-				t.phase = connecting
-				t.at = w.clock + limit(b.Group().Config.ConnectTimeout)
-				w.wheel.set(w.linkOf, idx, t.at)
-				return
-			}
-		}
-		if !w.failed(t) {
-			w.giveUp(idx, t)
-			return
+	}
+}
+
+// connect begins to connect t to s, on which it has a place; false when that failed and
+// another server is to be tried.
+func (w *worker) connect(idx int32, t *tunnel, s *table.Server) bool {
+	t.dialed = time.Since(w.engine.start)
+	fd, errno := sysConnect(s.Address)
+	if exhausted(errno) { // no fault of the server: wait for better times
+		w.release(t.backend, s)
+		w.waitForSocket(idx, t)
+		return true
+	}
+	w.countRetry(t, s)
+	t.server = s
+	if errno == 0 {
+		t.d[fromClient].to, t.d[fromServer].from = fd, fd
+		if errno = w.watch(fd, idx, t, fromServer); errno == 0 {
+			t.phase = connecting
+			t.at = w.clock + limit(t.backend.Group().Config.ConnectTimeout)
+			w.wheel.set(w.linkOf, idx, t.at)
+			return true
 		}
 	}
+	if w.failed(t) {
+		return false
+	}
+	w.giveUp(idx, t)
+	return true
+}
+
+// countRetry notes what the server that t lost has to do with its next one.
+func (w *worker) countRetry(t *tunnel, next *table.Server) {
+	switch t.lost {
+	case nil:
+	case next:
+		next.Retries.Add(1)
+		t.backend.Retries.Add(1)
+	default:
+		t.lost.Redispatches.Add(1)
+		t.backend.Redispatches.Add(1)
+	}
+	t.lost = nil
 }
 
 // exhausted reports whether this machine lacks what a further socket takes.
@@ -89,17 +117,14 @@ func exhausted(e unix.Errno) bool {
 	return e == unix.EMFILE || e == unix.ENFILE || e == unix.ENOBUFS || e == unix.ENOMEM
 }
 
-// queue lets t wait until a server has room, or this machine a socket, or the time for that is over.
-func (w *worker) queue(idx int32, t *tunnel) {
-	b := t.backend
-	if t.queueEnd == 0 {
-		t.queueEnd = w.clock + limit(b.Group().Config.QueueTimeout)
-	}
+// waitForSocket lets t look again soon whether this machine has a socket for it, until the time in the queue is over.
+func (w *worker) waitForSocket(idx int32, t *tunnel) {
+	w.setQueueEnd(t)
 	if w.clock >= t.queueEnd {
 		w.giveUp(idx, t)
 		return
 	}
-	w.waitUntil(idx, t, min(w.clock+queuePoll, t.queueEnd))
+	w.waitUntil(idx, t, min(w.clock+socketPause, t.queueEnd))
 }
 
 func (w *worker) waitUntil(idx int32, t *tunnel, at int64) {
@@ -111,21 +136,27 @@ func (w *worker) waitUntil(idx int32, t *tunnel, at int64) {
 func (w *worker) failed(t *tunnel) bool {
 	s := t.server
 	w.leave(t)
-	s.Failed.Add(1)
-	t.tried = append(t.tried, s)
 	if int(t.tries) >= w.engine.table.Load().Retries || t.tries == 255 {
+		s.Failed.Add(1)
 		return false
 	}
+	t.tried, t.lost = append(t.tried, s), s
 	t.tries++
-	t.backend.Retries.Add(1)
 	w.engine.Retries.Add(1)
 	return true
 }
 
-// giveUp ends a tunnel that no server took.
+// giveUp ends a tunnel that no server took: by a FIN, as HAProxy does it. What the client has
+// sent is read, for a close that leaves it unread is a reset.
 func (w *worker) giveUp(idx int32, t *tunnel) {
+	t.backend.Failed.Add(1)
 	t.backend.NoneUp.Add(1)
 	w.engine.NoServer.Add(1)
+	for range turn {
+		if n, e := sysRead(t.d[fromClient].from, w.buf); e != 0 || n < len(w.buf) {
+			break
+		}
+	}
 	w.kill(idx, t)
 }
 
@@ -135,9 +166,16 @@ func (w *worker) leave(t *tunnel) {
 		sysClose(fd)
 		t.d[fromClient].to, t.d[fromServer].from = none, none
 	}
-	t.server.Leave()
+	s := t.server
 	t.server = nil
 	t.d[fromClient].writable, t.d[fromServer].readable, t.d[fromServer].hup = false, false, false
+	w.release(t.backend, s)
+}
+
+// release gives a place on s back, to the one that waits longest.
+func (w *worker) release(b *table.Backend, s *table.Server) {
+	s.Leave()
+	b.Serve()
 }
 
 // retry tries another server after the one of t failed.
@@ -152,15 +190,63 @@ func (w *worker) retry(idx int32, t *tunnel) {
 // connected makes t an open tunnel.
 func (w *worker) connected(idx int32, t *tunnel) {
 	g := t.backend.Group()
-	t.phase, t.tried = open, nil
-	t.server.Begun(w.second())
-	t.active = w.clock
-	t.silent = min(limit(t.frontend.Config.ClientTimeout), limit(g.Config.ServerTimeout))
 	if g.Config.SendProxy != "" {
 		client, local := sysPeers(t.d[fromClient].from)
-		t.d[fromClient].pend = proxyHeader(g.Config.SendProxy, client, local)
+		header := proxyHeader(g.Config.SendProxy, client, local)
+		if n, e := sysWrite(t.d[fromClient].to, header); e != 0 || n < len(header) { // an empty socket has room
+			w.retry(idx, t)
+			return
+		}
+	}
+	t.phase, t.tried = open, nil
+	took := time.Since(w.engine.start) - t.dialed
+	t.server.Begun(w.second())
+	t.server.Connected(took, w.second())
+	t.backend.Connected(took, w.second())
+	t.active = w.clock
+	w.mind(idx, t)
+}
+
+// mind sets how long no byte may move in t, as HAProxy does it: bytes that a side sends and bytes
+// that it gets both show that it lives, and so the shorter of the two limits counts. A side
+// that has sent its FIN is not waited for any more. No half-closed tunnel lives for ever.
+func (w *worker) mind(idx int32, t *tunnel) {
+	client, server := limit(t.frontend.Config.ClientTimeout), limit(t.backend.Group().Config.ServerTimeout)
+	switch {
+	case t.d[fromClient].done:
+		t.silent = server
+	case t.d[fromServer].done:
+		t.silent = client
+	default:
+		t.silent = min(client, server)
+	}
+	if t.half && t.silent == noTimeout {
+		t.silent = halfClosedMax
 	}
 	w.wheel.set(w.linkOf, idx, t.active+t.silent)
+}
+
+// silence ends a tunnel in which no byte moved for too long, and blames the side that was waited for.
+func (w *worker) silence(idx int32, t *tunnel) {
+	w.engine.Timeouts.Add(1)
+	client := t.d[fromServer].done || !t.d[fromClient].done && t.silent == limit(t.frontend.Config.ClientTimeout)
+	w.aborted(t, client)
+	w.kill(idx, t)
+}
+
+// aborted counts a tunnel that one side ended before its time.
+func (w *worker) aborted(t *tunnel, byClient bool) {
+	count := func(f *table.Failures) {
+		if byClient {
+			f.ClientAborts.Add(1)
+		} else {
+			f.ServerAborts.Add(1)
+		}
+	}
+	count(&t.backend.Failures)
+	if t.server != nil {
+		count(&t.server.Failures)
+	}
 }
 
 func limit(d time.Duration) int64 {
@@ -179,13 +265,17 @@ func (w *worker) due(idx int32, t *tunnel) {
 	switch {
 	case w.clock < at:
 		w.wheel.set(w.linkOf, idx, at)
+	case t.wait != nil:
+		if t.backend.Forget(t.wait) { // else a place is on its way
+			t.wait = nil
+			w.giveUp(idx, t)
+		}
 	case t.phase == waiting:
 		w.dial(idx, t)
 	case t.phase == connecting:
 		w.retry(idx, t)
 	default:
-		w.engine.Timeouts.Add(1)
-		w.kill(idx, t)
+		w.silence(idx, t)
 	}
 }
 
@@ -195,6 +285,9 @@ func (w *worker) kill(idx int32, t *tunnel) {
 		return
 	}
 	sysClose(t.d[fromClient].from)
+	if t.wait != nil {
+		t.backend.Forget(t.wait)
+	}
 	if t.server != nil {
 		w.leave(t)
 	}
@@ -206,6 +299,7 @@ func (w *worker) kill(idx int32, t *tunnel) {
 	}
 	w.wheel.unset(w.linkOf, idx)
 	t.frontend.Counters.Leave()
+	t.backend.Leave()
 	w.slab.put(idx, t)
 	w.engine.free()
 }

@@ -49,6 +49,7 @@ type Backend struct {
 	Queued   atomic.Int64  // connections that wait for a server with room
 	MaxQueue atomic.Int64  // most at a time
 
+	queue  queue
 	turn   atomic.Uint64
 	group  atomic.Pointer[Group]
 	choice atomic.Pointer[choice]
@@ -83,31 +84,30 @@ func (u *untried) Open(i int) bool {
 	return !slices.Contains(u.tried, u.members[i].Server) && u.choice.Open(i)
 }
 
-// Pick chooses a server for a connection of client that is not among those
-// tried. A nil server with full true means that each server has as many
-// connections as it may have; with full false, that no other one is left.
+// left reports whether a server is left that was not tried.
+func (c *choice) left(tried []*Server) bool {
+	return slices.ContainsFunc(c.members, func(m Member) bool { return !slices.Contains(tried, m.Server) })
+}
+
+// Pick chooses a server for a connection of client that is not among those tried,
+// and takes a place there, which Leave gives back. A nil server with full true means
+// that there is no place, or that others wait for one already; with full
+// false, that no other server is left.
 func (b *Backend) Pick(client netip.Addr, tried []*Server) (s *Server, full bool) {
 	c := b.choice.Load()
 	if c == nil {
 		return nil, false
 	}
-	turn := b.turn.Add(1) - 1
-	var i int
-	if len(tried) == 0 {
-		i = c.set.Pick(turn, client, c)
-	} else {
-		i = c.set.Pick(turn, client, &untried{c, tried})
+	if b.Queued.Load() > 0 {
+		return nil, c.left(tried)
 	}
-	if i >= 0 {
-		return c.members[i].Server, false
-	}
-	left := slices.ContainsFunc(c.members, func(m Member) bool { return !slices.Contains(tried, m.Server) })
-	return nil, left
+	return b.take(c, client, tried)
 }
 
 // Update works out anew which servers take connections, after a state changed
 // or a slow start went on. It reports whether a slow start goes on.
 func (b *Backend) Update(now time.Time) (ramping bool) {
+	defer b.Serve() // a server that comes, or gets a higher limit, has room
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := b.group.Load()

@@ -80,13 +80,14 @@ func (c *Counters) Stall() {
 // Unstall notes that accepting goes on.
 func (c *Counters) Unstall() { c.stalled.Store(false) }
 
-// Failures count what went wrong with connections of a backend or server.
+// Failures count what went wrong with connections of a backend or server, in
+// the meaning of HAProxy's econ, wretr, wredis, cli_abrt and srv_abrt.
 type Failures struct {
-	Failed        atomic.Uint64 // connections that could not be made
-	Retries       atomic.Uint64 // tries after a failed one
-	Redispatches  atomic.Uint64 // those that went to another server
-	ClientAborts  atomic.Uint64 // tunnels that the client reset, or left before a server was found
-	ServerAborts  atomic.Uint64 // tunnels that the server reset
+	Failed        atomic.Uint64 // connections that could not be made, after all tries; at the server of the last one
+	Retries       atomic.Uint64 // tries at the same server after a failed one
+	Redispatches  atomic.Uint64 // those at another server; counted at the one that failed
+	ClientAborts  atomic.Uint64 // tunnels that the client reset, left before a server was found, or was silent in for too long
+	ServerAborts  atomic.Uint64 // tunnels that the server reset, or was silent in for too long
 	ChecksFailed  atomic.Uint64 // probes that were not answered well
 	Falls         atomic.Uint64 // changes from up to anything else
 	LastSession   atomic.Int64  // when the last connection was made, Unix seconds; 0: never
@@ -94,6 +95,19 @@ type Failures struct {
 	DownBefore    atomic.Int64  // nanoseconds of earlier times that it was down
 	ConnectMicros atomic.Int64  // moving average of the time that a connect takes, in microseconds
 }
+
+// Connected notes that a connect took a time and was done at a second of the clock.
+func (f *Failures) Connected(took time.Duration, second int64) {
+	f.LastSession.Store(second)
+	now, old := took.Microseconds(), f.ConnectMicros.Load()
+	if old != 0 {
+		now = old + (now-old)/connectWeight
+	}
+	f.ConnectMicros.Store(max(now, 1)) // two at once may lose one of them: it is an average
+}
+
+// connectWeight is how slowly the average of connect times follows.
+const connectWeight = 8
 
 // Downtime is how long it was down since the start.
 func (f *Failures) Downtime(now time.Time) time.Duration {
