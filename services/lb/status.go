@@ -88,6 +88,7 @@ func (s *Service) counters() map[string]uint64 {
 		"timeouts":    e.Timeouts.Load(),
 		"at_limit":    e.AtLimit.Load(),
 		"refused":     e.Refused.Load(),
+		"too_fast":    e.TooFast.Load(),
 		"retries":     e.Retries.Load(),
 		"no_server":   e.NoServer.Load(),
 		"bytes_in":    in,

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -158,6 +159,13 @@ func (w *worker) acceptOne(l *listener) unix.Errno {
 	if !f.Allows(client.Addr()) {
 		f.Counters.Refused.Add(1)
 		e.Refused.Add(1)
+		sysClose(fd)
+		w.giveBack(f, limited, true)
+		return 0
+	}
+	if !f.Admits(client.Addr(), w.clock*int64(time.Millisecond)) {
+		e.TooFast.Add(1)
+		sysReset(fd)
 		sysClose(fd)
 		w.giveBack(f, limited, true)
 		return 0

@@ -48,6 +48,7 @@ type Counters struct {
 	Timeouts    atomic.Uint64 // tunnels closed because no bytes moved
 	AtLimit     atomic.Uint64 // times that accepting stopped at the limit
 	Refused     atomic.Uint64 // connections of clients that are not allowed
+	TooFast     atomic.Uint64 // connections above the rate of their client
 	Retries     atomic.Uint64 // connections sent to another server
 	NoServer    atomic.Uint64 // connections closed because no server took them
 }

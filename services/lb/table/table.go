@@ -24,7 +24,8 @@ type Frontend struct {
 	// API and MachineConfig say that it listens on the port of one of them.
 	API, MachineConfig bool
 
-	routes *routes // nil: all goes to Backend
+	routes  *routes  // nil: all goes to Backend
+	limiter *limiter // nil: no rate
 }
 
 // Allows reports whether a client may connect.
@@ -151,12 +152,12 @@ func (t *Table) addGroups(prev *Table, p *plan.Plan) map[string]*Backend {
 }
 
 func (t *Table) addFrontends(prev *Table, p *plan.Plan, backends map[string]*Backend) error {
-	counters := map[string]*Counters{}
+	before := map[string]*Frontend{}
 	for _, f := range prev.Frontends {
-		counters[f.Config.Name] = f.Counters
+		before[f.Config.Name] = f
 	}
 	for _, c := range p.LB.Frontends {
-		f := &Frontend{Config: c, Backend: backends[c.Backend], Counters: counters[c.Name]}
+		f := &Frontend{Config: c, Backend: backends[c.Backend], Counters: &Counters{}}
 		if f.Backend == nil && (c.Backend != "" || len(c.Routes) == 0) {
 			return fmt.Errorf("frontend %s: there is no backend %q", c.Name, c.Backend)
 		}
@@ -166,8 +167,14 @@ func (t *Table) addFrontends(prev *Table, p *plan.Plan, backends map[string]*Bac
 				return fmt.Errorf("frontend %s: %w", c.Name, err)
 			}
 		}
-		if f.Counters == nil {
-			f.Counters = &Counters{}
+		old := before[c.Name]
+		if old != nil {
+			f.Counters = old.Counters
+		}
+		if old != nil && old.Config.Rate == c.Rate {
+			f.limiter = old.limiter
+		} else {
+			f.limiter = newLimiter(c.Rate)
 		}
 		for _, a := range c.Listen {
 			if other := t.listen[a]; other != nil {
