@@ -1,5 +1,6 @@
 // Package state keeps what must survive a restart, in one bbolt file: leases,
-// what is known of nodes, and the last good configuration. Every write is on
+// what is known of nodes, what people ordered of the balancer's servers, and the
+// last good configuration. Every write is on
 // disk when the call returns.
 package state
 
@@ -18,6 +19,7 @@ import (
 var (
 	bucketLeases = []byte("leases")
 	bucketNodes  = []byte("nodes")
+	bucketOrders = []byte("orders")
 	bucketMeta   = []byte("meta")
 
 	keyConfig = []byte("config")
@@ -42,7 +44,7 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w; if the file is damaged, move it away: helperd starts without it and forgets pool leases and which nodes are installed", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketLeases, bucketNodes, bucketMeta} {
+		for _, name := range [][]byte{bucketLeases, bucketNodes, bucketOrders, bucketMeta} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -93,10 +95,34 @@ func (s *Store) PutNodes(all map[string][]byte) error {
 }
 
 // Nodes gives everything that PutNodes stored.
-func (s *Store) Nodes() (map[string][]byte, error) {
+func (s *Store) Nodes() (map[string][]byte, error) { return s.all(bucketNodes) }
+
+// PutOrders stores what a person ordered of servers of the balancer, under
+// BACKEND/SERVER; nil forgets it. All of it or nothing.
+func (s *Store) PutOrders(all map[string][]byte) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		for server, b := range all {
+			var err error
+			if b == nil {
+				err = tx.Bucket(bucketOrders).Delete([]byte(server))
+			} else {
+				err = tx.Bucket(bucketOrders).Put([]byte(server), b)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Orders gives everything that PutOrders stored.
+func (s *Store) Orders() (map[string][]byte, error) { return s.all(bucketOrders) }
+
+func (s *Store) all(bucket []byte) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketNodes).ForEach(func(k, v []byte) error {
+		return tx.Bucket(bucket).ForEach(func(k, v []byte) error {
 			out[string(k)] = append([]byte(nil), v...)
 			return nil
 		})

@@ -43,6 +43,9 @@ const (
 	LBFirst          Kind = "lb.first"          // frontend that the node reached first
 	LBUp             Kind = "lb.up"             // backend/server
 	LBDown           Kind = "lb.down"           // backend/server and why
+	LBRetired        Kind = "lb.retired"        // backend/server of bootstrap, why, and what to do
+	LBRecalled       Kind = "lb.recalled"       // backend/server of bootstrap and why it is used again
+	LBOrdered        Kind = "lb.ordered"        // backend/server and what a person wants of it
 	ArtifactFetching Kind = "artifact.fetching" // path; Bytes of Total
 	ArtifactReady    Kind = "artifact.ready"    // path; it is whole and verified
 	ArtifactFailed   Kind = "artifact.failed"   // path, why, and what to do

@@ -97,6 +97,12 @@ func (s *Story) add(e *Event) {
 		s.trouble, s.retries = "", 0
 		return
 	}
+	if e.Kind == LBOrdered || e.Kind == LBRetired { // nor here
+		if server, _, ok := strings.Cut(e.Detail, ": "); ok && e.Kind == LBRetired {
+			s.recovered(server)
+		}
+		return
+	}
 	s.Last = e.Time
 	now, was := slices.Index(order, stageOf(e)), slices.Index(order, s.Stage)
 	if e.Trouble() {
@@ -106,8 +112,8 @@ func (s *Story) add(e *Event) {
 		}
 		return
 	}
-	if e.Kind == LBUp && strings.HasPrefix(s.trouble, e.Detail+": ") {
-		s.trouble, s.retries = "", 0 // the server that was down
+	if e.Kind == LBUp {
+		s.recovered(e.Detail)
 	}
 	if now < was {
 		// Firmware asks for addresses, loaders and scripts at every boot, also on its
@@ -129,6 +135,13 @@ func (s *Story) add(e *Event) {
 			what = "iso"
 		}
 		s.Progress = fmt.Sprintf("%s %d %%", what, e.Bytes*100/e.Total)
+	}
+}
+
+// recovered forgets the trouble with a server, which is BACKEND/NAME.
+func (s *Story) recovered(server string) {
+	if strings.HasPrefix(s.trouble, server+": ") {
+		s.trouble, s.retries = "", 0
 	}
 }
 

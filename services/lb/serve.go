@@ -116,18 +116,27 @@ func (s *Service) changed(c check.Change) {
 	name := c.Group.Name + "/" + c.Server.Name
 	s.host.Log.Info("server changed state", "server", name, "node", c.Server.Config.Node,
 		"from", c.From.String(), "to", c.To.String(), "check", c.Detail)
-	e := timeline.Event{Node: c.Server.Config.Node, Addr: c.Server.Address.Addr()}
-	switch {
-	case c.To == table.Up:
-		e.Kind, e.Detail = timeline.LBUp, name
-		s.evident(c.Server)
-	case c.From == table.Up:
-		e.Kind, e.Detail = timeline.LBDown, name+": "+c.Detail
-	default:
+	tell := func(k timeline.Kind, detail string) {
+		s.host.Events.Emit(timeline.Event{Kind: k, Node: c.Server.Config.Node, Addr: c.Server.Address.Addr(), Detail: detail})
+	}
+	if c.To == table.Retired {
+		tell(timeline.LBRetired, name+": "+retiredHint)
 		return
 	}
-	s.host.Events.Emit(e)
+	if c.From == table.Retired && c.To == table.Up {
+		tell(timeline.LBRecalled, name+": a master does not answer, and bootstrap does: connections may go to it again; look at the masters")
+	}
+	switch {
+	case c.To == table.Up:
+		tell(timeline.LBUp, name)
+		s.evident(c.Server)
+	case c.From == table.Up:
+		tell(timeline.LBDown, name+": "+c.Detail)
+	}
 }
+
+// retiredHint says what people may do about a bootstrap server that has retired.
+const retiredHint = "all masters have answered for 10 minutes and the API of bootstrap is down: it takes no connections any more; remove the node from the file when you like"
 
 // evident notes that a node's own system answers.
 func (s *Service) evident(m table.Member) {

@@ -38,6 +38,9 @@ type Service struct {
 	listeners map[netip.AddrPort]*listener
 	serving   context.Context // of Serve while it runs, else nil: Commit starts what is to end with it
 	enabled   bool
+	orders    map[orderKey]order // nil: not read yet
+
+	saving sync.Mutex // held while orders are written, so that the last ones are on disk
 }
 
 // A listener is a socket that the table in force asks for.
@@ -65,6 +68,9 @@ func (s *Service) Name() string { return "lb" }
 
 // Prepare builds the table of p and binds its sockets.
 func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, error) {
+	if err := s.restore(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	prev := s.table
 	s.mu.Unlock()
@@ -125,6 +131,10 @@ func (c *change) Commit() {
 	s := c.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.enabled {
+		s.forget(c.table)
+	}
+	s.obey(c.table)
 	if s.serving != nil {
 		s.monitor.Apply(s.serving, c.table)
 	}

@@ -33,25 +33,35 @@ func (s *Service) Status() services.Status {
 }
 
 // lost says what ails the servers of a backend that had one and has none now. A
-// backend that never had one waits for its installation: that is no problem.
+// backend that never had one waits for its installation: that is no problem,
+// unless a person keeps it from a server that is up.
 func lost(g *table.Group) string {
-	var why []string
-	had, fallback := false, false
+	var why, ordered []string
+	had, fallback, down := false, false, false
 	for i := range g.Members {
 		m := &g.Members[i]
+		if m.Takes() {
+			return ""
+		}
 		st, _ := m.State()
 		had = had || m.WasUp()
-		fallback = fallback || st == table.Unready && m.Fallback()
+		wish := wished(m, st)
+		if wish != "" {
+			ordered = append(ordered, m.Name)
+		} else {
+			down = down || m.WasUp() && st != table.Retired
+			fallback = fallback || st == table.Unready && m.Fallback()
+		}
 		switch last := m.Last(); {
-		case st == table.Up && m.Config.Weight > 0:
-			return ""
+		case wish != "":
+			why = append(why, m.Name+": "+wish)
 		case st == table.Up:
 			why = append(why, m.Name+": weight 0")
 		case last != nil:
 			why = append(why, m.Name+": "+last.Detail)
 		}
 	}
-	if !had {
+	if !had && ordered == nil {
 		return ""
 	}
 	result := "new connections are closed"
@@ -62,7 +72,26 @@ func lost(g *table.Group) string {
 	if len(why) > shown {
 		why, more = why[:shown], fmt.Sprintf(" and %d more", len(why)-shown)
 	}
-	return fmt.Sprintf("backend %s has no server left that is up (%s%s), %s: look at these servers", g.Name, strings.Join(why, ", "), more, result)
+	list := strings.Join(why, ", ") + more
+	switch {
+	case ordered == nil:
+		return fmt.Sprintf("backend %s has no server left that is up (%s), %s: look at these servers", g.Name, list, result)
+	case down:
+		return fmt.Sprintf("backend %s has no server left that is up and may be used (%s), %s: look at these servers, or write `helperd lb ready %s/%s`", g.Name, list, result, g.Name, ordered[0])
+	}
+	return fmt.Sprintf("backend %s has no server only because the administrator wants so (%s), %s: write `helperd lb ready %s/%s`", g.Name, list, result, g.Name, ordered[0])
+}
+
+// wished says what a person wants of a server that could take connections
+// otherwise, as far as is known; empty: nothing that keeps it from them.
+func wished(m *table.Member, st table.State) string {
+	switch {
+	case m.Admin() == table.Maint, m.Admin() == table.Drain && st == table.Up:
+		return m.Admin().String()
+	case st == table.Up && m.Weight() == 0 && m.Config.Weight > 0:
+		return "weight 0 by the administrator"
+	}
+	return ""
 }
 
 // shown is how many servers a problem lists.

@@ -14,12 +14,8 @@ import (
 	"helperd/services/lb/table"
 )
 
-const (
-	// startWithin spreads the first checks.
-	startWithin = 100 * time.Millisecond
-	// bootstrapRetires is how long all masters must have been up before a bootstrap server that is down retires.
-	bootstrapRetires = 10 * time.Minute
-)
+// startWithin spreads the first checks.
+const startWithin = 100 * time.Millisecond
 
 // A Change is a change of the state of a server.
 type Change struct {
@@ -51,8 +47,8 @@ func NewMonitor(g *guard.Group, changed func(Change), died func(*table.Server)) 
 	return &Monitor{guard: g, changed: changed, died: died, probe: Probe, checkers: map[*table.Server]*checker{}}
 }
 
-// Apply makes the monitor probe the servers of t, and no others, until
-// Stop or the end of ctx. Servers that were probed before go on where they were.
+// Apply makes the monitor probe the servers of t that are not in maintenance, and
+// no others, until Stop or the end of ctx. Servers that were probed before go on where they were.
 // It comes before t is installed, so that no probe undoes the state of a server
 // that is not probed any more.
 func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
@@ -62,11 +58,11 @@ func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
 	for _, g := range t.Groups {
 		for i := range g.Members {
 			member := &g.Members[i]
-			if !g.Checked(member) {
+			if !g.Checked(member) || member.Admin() == table.Maint {
 				continue
 			}
 			keep[member.Server] = true
-			set := &settings{g, *member}
+			set := &settings{g, *member, bootstrapped(t, member)}
 			if c := m.checkers[member.Server]; c != nil {
 				if old := c.settings.Swap(set); old.group.Config.Check != g.Config.Check {
 					c.hurry() // the next probe by the old check may be far away
@@ -107,8 +103,8 @@ func (m *Monitor) begin(ctx context.Context, set *settings) {
 	m.guard.Loop(ctx, "lb check "+set.group.Name+"/"+set.member.Name, c.run)
 }
 
-// kickOthers makes the other servers of a group be probed now.
-func (m *Monitor) kickOthers(g *table.Group, but *table.Server) {
+// Hurry makes the servers of a group be probed now, but for one, which may be nil.
+func (m *Monitor) Hurry(g *table.Group, but *table.Server) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range g.Members {
@@ -122,6 +118,8 @@ func (m *Monitor) kickOthers(g *table.Group, but *table.Server) {
 type settings struct {
 	group  *table.Group
 	member table.Member
+	// cluster are the backends that a bootstrap server is in; nil for all others.
+	cluster []*table.Group
 }
 
 type checker struct {
@@ -210,6 +208,10 @@ func (c *checker) probe(ctx context.Context) {
 		return
 	}
 	s.Checked(&table.Result{At: began, Took: time.Since(began), OK: verdict == OK, Detail: detail})
+	if verdict != OK && verdict != Unknown {
+		s.ChecksFailed.Add(1)
+		set.group.ChecksFailed.Add(1)
+	}
 	was := c.health.state
 	to := c.health.add(verdict, max(k.Fall, 1), max(k.Rise, 1))
 	died := to == table.Dead && was != table.Dead
@@ -231,7 +233,7 @@ func (c *checker) enter(set *settings, to table.State, detail string) {
 		return
 	}
 	if from == table.Up && set.group.Config.Check.FallbackPath != "" && !set.group.AnyUp() {
-		c.monitor.kickOthers(set.group, s)
+		c.monitor.Hurry(set.group, s)
 	}
 	c.monitor.changed(Change{set.group, set.member, from, to, detail})
 }
@@ -246,7 +248,7 @@ func (c *checker) set(set *settings, from, to table.State, now time.Time) bool {
 	s := set.member.Server
 	if to == table.Up {
 		s.SlowStart(time.Time{})
-		if from != table.Starting {
+		if from != table.Starting || s.WasUp() { // not at the daemon's start, and again after maintenance
 			set.group.BeginSlowStart(s, now)
 		}
 	}
@@ -267,29 +269,4 @@ func (c *checker) fallBack(ctx context.Context, set *settings, v Verdict) {
 	if s.SetFallback(ok) {
 		set.group.Update(time.Now())
 	}
-}
-
-// retired reports whether a bootstrap server that is down has done its work:
-// all other servers have been up for ten minutes. It comes back when it is up
-// and one of them is not.
-func retired(set *settings, own table.State, now time.Time) bool {
-	if !set.member.Config.Bootstrap || own == table.Starting {
-		return false
-	}
-	was, _ := set.member.State()
-	masters := false
-	for _, m := range set.group.Members {
-		if m.Config.Backup || m.Config.Bootstrap {
-			continue
-		}
-		st, since := m.State()
-		if st != table.Up {
-			return was == table.Retired && own != table.Up
-		}
-		if was != table.Retired && now.Sub(since) < bootstrapRetires {
-			return false
-		}
-		masters = true
-	}
-	return masters && (was == table.Retired || own != table.Up)
 }

@@ -1,6 +1,9 @@
 package table
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Admin is what a person wants of a server, whatever its checks say.
 type Admin int32
@@ -24,12 +27,27 @@ func ParseAdmin(s string) (Admin, error) {
 	return 0, fmt.Errorf("%q is not ready, drain or maint", s)
 }
 
+// MarshalText gives ready, drain or maint.
+func (a Admin) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads ready, drain or maint.
+func (a *Admin) UnmarshalText(b []byte) (err error) {
+	*a, err = ParseAdmin(string(b))
+	return err
+}
+
 // Admin is what a person wants of the server.
 func (s *Server) Admin() Admin { return Admin(s.admin.Load()) }
 
 // SetAdmin notes what a person wants of the server; true when that is news. The
 // backend has to be updated.
-func (s *Server) SetAdmin(a Admin) bool { return s.admin.Swap(int32(a)) != int32(a) }
+func (s *Server) SetAdmin(a Admin) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := s.admin.Swap(int32(a)) != int32(a)
+	s.account(time.Now())
+	return news
+}
 
 // Override gives the server another weight than that of the file, 0 to 256; -1: that
 // of the file again. The backend has to be updated.
@@ -41,4 +59,11 @@ func (m *Member) Weight() int {
 		return int(w - 1)
 	}
 	return m.Config.Weight
+}
+
+// Takes reports whether m takes connections by its own right: it is up and no
+// person wants otherwise.
+func (m *Member) Takes() bool {
+	st, _ := m.State()
+	return st == Up && m.Admin() == Ready && m.Weight() > 0
 }

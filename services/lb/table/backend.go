@@ -31,7 +31,7 @@ func (g *Group) Checked(m *Member) bool {
 
 // AnyUp reports whether a server of the group takes connections by its own right.
 func (g *Group) AnyUp() bool {
-	return slices.ContainsFunc(g.Members, func(m Member) bool { st, _ := m.State(); return st == Up })
+	return slices.ContainsFunc(g.Members, func(m Member) bool { return m.Takes() })
 }
 
 // Ramping reports whether a server of the group may be in its slow start.
@@ -115,8 +115,23 @@ func (b *Backend) Update(now time.Time) (ramping bool) {
 		return false
 	}
 	c := choose(g, now)
-	b.choice.Store(c)
+	old := b.choice.Swap(c)
+	b.account(g, old, c, now)
 	return c.ramping
+}
+
+// account counts the times that no server takes connections, and how long. Until
+// the first check of a server nobody knows. The caller holds mu.
+func (b *Backend) account(g *Group, old, c *choice, now time.Time) {
+	switch {
+	case len(c.members) > 0:
+		b.upAgain(now)
+	case old != nil && len(old.members) > 0:
+		b.Falls.Add(1)
+		b.down(now)
+	case !slices.ContainsFunc(g.Members, func(m Member) bool { st, _ := m.State(); return st == Starting && m.Admin() == Ready }):
+		b.down(now)
+	}
 }
 
 // choose takes the servers that are up; the backup servers when there are none;
@@ -130,10 +145,9 @@ func choose(g *Group, now time.Time) *choice {
 			}
 		}
 	}
-	up := func(m *Member) bool { st, _ := m.State(); return st == Up }
-	take(func(m *Member) bool { return !m.Config.Backup && up(m) })
+	take(func(m *Member) bool { return !m.Config.Backup && m.Takes() })
 	if c.members == nil {
-		take(func(m *Member) bool { return m.Config.Backup && up(m) })
+		take(func(m *Member) bool { return m.Config.Backup && m.Takes() })
 	}
 	if c.members == nil {
 		take(func(m *Member) bool { st, _ := m.State(); return st == Unready && m.Fallback() })
@@ -162,8 +176,7 @@ func (g *Group) BeginSlowStart(s *Server, now time.Time) {
 		return
 	}
 	other := slices.ContainsFunc(g.Members, func(m Member) bool {
-		st, _ := m.State()
-		return m.Server != s && !m.Config.Backup && st == Up
+		return m.Server != s && !m.Config.Backup && m.Takes()
 	})
 	if other {
 		s.SlowStart(now)

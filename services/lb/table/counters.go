@@ -118,6 +118,16 @@ func (f *Failures) Downtime(now time.Time) time.Duration {
 	return d
 }
 
+// down starts the clock of the downtime unless it runs.
+func (f *Failures) down(now time.Time) { f.DownSince.CompareAndSwap(0, now.UnixNano()) }
+
+// upAgain stops the clock of the downtime.
+func (f *Failures) upAgain(now time.Time) {
+	if since := f.DownSince.Swap(0); since != 0 {
+		f.DownBefore.Add(max(0, now.UnixNano()-since))
+	}
+}
+
 // A Meter counts events a second: those of the running second and of the one before.
 type Meter struct {
 	second      atomic.Int64

@@ -2,6 +2,7 @@ package table
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,14 +23,6 @@ func (s State) String() string {
 	return [...]string{"starting", "up", "unready", "dead", "retired"}[s]
 }
 
-// A Result is the outcome of one check.
-type Result struct {
-	At     time.Time     `json:"at"`
-	Took   time.Duration `json:"took_ns"`
-	OK     bool          `json:"ok"`
-	Detail string        `json:"detail"` // such as "HTTP 503"
-}
-
 // A Server is the state of one server. It is shared by all tables that have a
 // server of the same backend, name and address, and by its open tunnels.
 type Server struct {
@@ -45,9 +38,10 @@ type Server struct {
 	wasUp    atomic.Bool
 	ramp     atomic.Int64 // start of the slow start, Unix nanoseconds; 0: none
 	fallback atomic.Bool
-	last     atomic.Pointer[Result]
+	history  history
 	admin    atomic.Int32 // Admin
 	weight   atomic.Int32 // instead of that of the file, plus 1; 0: none
+	mu       sync.Mutex   // held while state or admin change
 }
 
 // State of the server and the time it entered it.
@@ -57,10 +51,28 @@ func (s *Server) State() (State, time.Time) {
 
 // Set makes the server enter a state at a time.
 func (s *Server) Set(st State, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.since.Store(at.UnixNano())
-	s.state.Store(int32(st))
+	if old := s.state.Swap(int32(st)); State(old) == Up && st != Up {
+		s.Falls.Add(1)
+	}
 	if st == Up {
 		s.wasUp.Store(true)
+	}
+	s.account(at)
+}
+
+// account starts or stops the clock of the downtime. In maintenance a server is
+// down, as in HAProxy; before its first check nobody knows. The caller holds mu.
+func (s *Server) account(now time.Time) {
+	switch st, _ := s.State(); {
+	case s.Admin() == Maint:
+		s.down(now)
+	case st == Up:
+		s.upAgain(now)
+	case st != Starting:
+		s.down(now)
 	}
 }
 
@@ -81,9 +93,3 @@ func (s *Server) Fallback() bool { return s.fallback.Load() }
 
 // SetFallback notes whether the server answers on the fallback path; true when that is news.
 func (s *Server) SetFallback(ok bool) bool { return s.fallback.Swap(ok) != ok }
-
-// Last is the result of the last check, or nil.
-func (s *Server) Last() *Result { return s.last.Load() }
-
-// Checked stores the result of a check.
-func (s *Server) Checked(r *Result) { s.last.Store(r) }

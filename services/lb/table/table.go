@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"net/netip"
 	"sync/atomic"
@@ -61,8 +62,44 @@ type Table struct {
 // At gives the frontend that listens on a, or nil.
 func (t *Table) At(a netip.AddrPort) *Frontend { return t.listen[a] }
 
+// Find gives a server and its backend; nils when there is none of these names.
+func (t *Table) Find(backend, server string) (*Group, *Member) {
+	for _, g := range t.Groups {
+		if g.Name != backend {
+			continue
+		}
+		for i := range g.Members {
+			if g.Members[i].Name == server {
+				return g, &g.Members[i]
+			}
+		}
+	}
+	return nil, nil
+}
+
 // Node gives what is known of the node with this address, or nil.
 func (t *Table) Node(a netip.Addr) *Sighting { return t.nodes[a] }
+
+// NodeAt gives the node with this address, or nil.
+func (t *Table) NodeAt(a netip.Addr) *plan.Node {
+	if s := t.nodes[a]; s != nil {
+		return s.Node
+	}
+	return nil
+}
+
+// Members gives all servers, backend by backend.
+func (t *Table) Members() iter.Seq[*Member] {
+	return func(yield func(*Member) bool) {
+		for _, g := range t.Groups {
+			for i := range g.Members {
+				if !yield(&g.Members[i]) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // NodeNamed gives the node with this FQDN, or nil.
 func (t *Table) NodeNamed(fqdn string) *plan.Node {
