@@ -48,7 +48,7 @@ func (w *worker) review() {
 			continue
 		}
 		f := w.frontendOf(l)
-		if l.stalled && (f == nil || !f.Full()) {
+		if l.stalled && (f == nil || !w.engine.table.Load().Full(f)) {
 			l.stalled = false
 			if f != nil {
 				f.Counters.Unstall()
@@ -138,49 +138,48 @@ func (w *worker) accept(l *listener) {
 func (w *worker) acceptOne(l *listener) unix.Errno {
 	e := w.engine
 	f := w.frontendOf(l)
-	limited := f != nil && f.Config.MaxConnections > 0
-	if limited && !f.Counters.Reserve(int64(f.Config.MaxConnections)) {
+	if f != nil && !f.Counters.Place(e.table.Load().Limit(f)) {
 		return unix.EBUSY
 	}
 	if !e.reserve() {
-		w.giveBack(f, limited, false)
+		if f != nil {
+			f.Counters.Free()
+			e.resume()
+		}
 		return unix.EUSERS
 	}
 	fd, client, errno := sysAccept(l.fd)
 	if errno != 0 {
-		w.giveBack(f, limited, true)
+		w.giveBack(f)
 		return errno
 	}
 	if f == nil || e.expected(client) {
 		sysClose(fd)
-		w.giveBack(f, limited, true)
+		w.giveBack(f)
 		return 0
 	}
 	if !f.Allows(client.Addr()) {
 		f.Counters.Refused.Add(1)
 		e.Refused.Add(1)
 		sysClose(fd)
-		w.giveBack(f, limited, true)
+		w.giveBack(f)
 		return 0
 	}
 	if !f.Admits(client.Addr(), w.clock*int64(time.Millisecond)) {
 		e.TooFast.Add(1)
 		sysReset(fd)
 		sysClose(fd)
-		w.giveBack(f, limited, true)
+		w.giveBack(f)
 		return 0
 	}
 	b := f.Route("", client.Addr())
 	if b == nil {
 		f.Counters.Unnamed.Add(1)
 		sysClose(fd)
-		w.giveBack(f, limited, true)
+		w.giveBack(f)
 		return 0
 	}
-	if !limited {
-		f.Counters.Reserve(0)
-	}
-	f.Counters.Peak()
+	f.Counters.Enter()
 	e.Connections.Add(1)
 	f.Counters.Begun(w.second())
 	w.start(fd, client.Addr(), f, b)
@@ -190,14 +189,12 @@ func (w *worker) acceptOne(l *listener) unix.Errno {
 	return 0
 }
 
-// giveBack undoes the reservations for a connection that does not become a tunnel.
-func (w *worker) giveBack(f *table.Frontend, limited, counted bool) {
-	if limited {
-		f.Counters.Leave()
+// giveBack gives back what was taken for a connection of f, which may be nil.
+func (w *worker) giveBack(f *table.Frontend) {
+	if f != nil {
+		f.Counters.Free()
 	}
-	if counted {
-		w.engine.free()
-	}
+	w.engine.free()
 }
 
 // pause stops accepting, for some milliseconds or until a connection ends. What comes waits in the kernel's queue.

@@ -84,8 +84,9 @@ func (e *Engine) Paused() bool { return e.Full() || e.paused.Load() > 0 }
 
 // Accepting reports whether the frontend at a may take a connection by its own limit and by what people want.
 func (e *Engine) Accepting(a netip.AddrPort) bool {
-	f := e.table.Load().At(a)
-	return f == nil || !f.Full() && !e.Held(f.Config.Name)
+	t := e.table.Load()
+	f := t.At(a)
+	return f == nil || !t.Full(f) && !e.Held(f.Config.Name)
 }
 
 // Swap makes t the table of connections that are accepted from now on.

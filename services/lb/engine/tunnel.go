@@ -300,6 +300,7 @@ func (w *worker) kill(idx int32, t *tunnel) {
 	w.wheel.unset(w.linkOf, idx)
 	t.frontend.Counters.Leave()
 	t.backend.Leave()
+	f := t.frontend
 	w.slab.put(idx, t)
-	w.engine.free()
+	w.giveBack(f)
 }

@@ -21,16 +21,22 @@ func (t *Traffic) Enter() { raise(&t.MaxActive, t.Active.Add(1)) }
 // Reserve takes the place of an open connection when there are fewer than limit; 0: no
 // limit. When the connection comes about, Peak is to follow.
 func (t *Traffic) Reserve(limit int64) bool {
+	return takeOne(&t.Active, limit)
+}
+
+// takeOne adds one when that makes n at most limit; 0: no limit. Adding first and undoing it would
+// let two that come at once both find no place where there is one.
+func takeOne(n *atomic.Int64, limit int64) bool {
 	if limit <= 0 {
-		t.Active.Add(1)
+		n.Add(1)
 		return true
 	}
 	for {
-		n := t.Active.Load()
-		if n >= limit {
+		old := n.Load()
+		if old >= limit {
 			return false
 		}
-		if t.Active.CompareAndSwap(n, n+1) {
+		if n.CompareAndSwap(old, old+1) {
 			return true
 		}
 	}
@@ -67,8 +73,17 @@ type Counters struct {
 	BadHead atomic.Uint64 // no PROXY header where one must be
 	AtLimit atomic.Uint64 // times that accepting stopped at the frontend's limit
 
+	places  atomic.Int64 // taken: those of Active, and of connections that are being accepted
 	stalled atomic.Bool
 }
+
+// Place takes a place when fewer than limit are taken; 0: no limit.
+func (c *Counters) Place(limit int64) bool {
+	return takeOne(&c.places, limit)
+}
+
+// Free gives a place back.
+func (c *Counters) Free() { c.places.Add(-1) }
 
 // Stall notes that accepting stopped at the limit, at one listener of several maybe.
 func (c *Counters) Stall() {

@@ -42,12 +42,6 @@ func (f *Frontend) Allows(client netip.Addr) bool {
 	return false
 }
 
-// Full reports whether the frontend has as many connections as it may have.
-func (f *Frontend) Full() bool {
-	limit := int64(f.Config.MaxConnections)
-	return limit > 0 && f.Counters.Active.Load() >= limit
-}
-
 // A Table is one generation of the balancer. It is immutable.
 type Table struct {
 	MaxConnections int64
@@ -57,6 +51,27 @@ type Table struct {
 
 	listen map[netip.AddrPort]*Frontend
 	nodes  map[netip.Addr]*Sighting
+}
+
+// lastPart is the part of all connections that no frontend without a limit of its own takes
+// while there are others: a flood at one must not starve them.
+const lastPart = 16
+
+// Limit is how many connections f may have; 0: no limit.
+func (t *Table) Limit(f *Frontend) int64 {
+	switch {
+	case f.Config.MaxConnections > 0:
+		return int64(f.Config.MaxConnections)
+	case len(t.Frontends) > 1 && t.MaxConnections < math.MaxInt64:
+		return t.MaxConnections - t.MaxConnections/lastPart
+	}
+	return 0
+}
+
+// Full reports whether f has as many connections as it may have.
+func (t *Table) Full(f *Frontend) bool {
+	limit := t.Limit(f)
+	return limit > 0 && f.Counters.places.Load() >= limit
 }
 
 // At gives the frontend that listens on a, or nil.
