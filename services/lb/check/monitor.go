@@ -166,7 +166,7 @@ func (c *checker) stop() {
 func (c *checker) run(ctx context.Context) error {
 	wait := rand.N(startWithin)
 	if c.started {
-		wait = c.pause()
+		wait = c.pause(0)
 	}
 	c.started = true
 	for {
@@ -179,24 +179,26 @@ func (c *checker) run(ctx context.Context) error {
 			timer.Stop()
 		case <-timer.C:
 		}
+		began := time.Now()
 		c.probe(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		wait = c.pause()
+		wait = c.pause(time.Since(began))
 	}
 }
 
-// pause is the time to the next probe: shorter while a server turns from one
-// state to another, as HAProxy's fastinter, and up to a twentieth longer, so that the probes of many servers do not come at once.
-func (c *checker) pause() time.Duration {
+// pause is the time to the next probe after one that took so long: intervals are
+// from start to start, as in HAProxy. It is shorter while a server turns from one
+// state to another, as HAProxy's fastinter, and up to a twentieth longer, so that the
+// probes of many servers do not come at once. A server that is slow to answer has a rest.
+func (c *checker) pause(took time.Duration) time.Duration {
 	k := c.settings.Load().group.Config.Check
 	d := k.Interval
 	if c.health.turning() && k.FastInterval > 0 {
 		d = k.FastInterval
 	}
-	d = max(d, time.Millisecond)
-	return d + rand.N(d/20+1)
+	return max(d-took, d/4, time.Millisecond) + rand.N(d/20+1)
 }
 
 func (c *checker) probe(ctx context.Context) {
