@@ -30,7 +30,7 @@ func (a *app) lbCmd() *cobra.Command {
 	})
 }
 
-// balancerRows writes two tables. OPEN, TOTAL and REFUSED count connections.
+// balancerRows writes two tables. OPEN, TOTAL and TURNED AWAY count connections.
 func balancerRows(t *table, o *lb.Overview) {
 	if len(o.Frontends) == 0 {
 		t.line("the balancer serves no frontend")
@@ -38,9 +38,14 @@ func balancerRows(t *table, o *lb.Overview) {
 	}
 	t.line("%d of at most %d connections are open", o.Active, o.MaxConnections)
 	t.line("")
-	t.row("FRONTEND", "LISTENS ON", "BACKEND", "OPEN", "TOTAL", "REFUSED")
+	t.row("FRONTEND", "LISTENS ON", "BACKEND", "OPEN", "TOTAL", "TURNED AWAY")
 	for _, f := range o.Frontends {
-		t.row(f.Name, addresses(f.Listen), strings.Join(append(f.Routes, f.Backend), " "), f.Active, f.Total, f.Refused)
+		t.row(f.Name, addresses(f.Listen), strings.Join(append(f.Routes, f.Backend), " "), f.Active, f.Total, f.Refused+f.Unnamed+f.BadHead)
+	}
+	for _, f := range o.Frontends {
+		if x := f.Stray; x != nil {
+			t.line("%s turned %s away %s: %s", f.Name, x.Client, ago(x.At), x.Detail)
+		}
 	}
 	t.line("")
 	t.row("BACKEND", "SERVER", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "LAST CHECK")

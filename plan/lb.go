@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"helperd/config"
@@ -30,6 +29,7 @@ type part struct {
 	port  uint16
 	serve func(*Node) bool
 	names func(zone string) []string
+	peek  Peek // when clusters share the address
 	check Check
 	// balance and ramp: see balanced.
 	balance Balance
@@ -58,10 +58,10 @@ func parts() []part {
 	machines.Type, machines.Path = CheckHTTPS, "/healthz"
 	router.Type, router.Path, router.Port, router.FallbackPath = CheckHTTP, "/healthz/ready", routerHealthPort, "/healthz"
 	return []part{
-		{name: "api", port: 6443, serve: controlPlane, names: apiNames, check: ready, balance: RoundRobin, ramp: slowStart},
-		{name: "machine-config", port: 22623, serve: controlPlane, names: apiNames, check: machines, balance: RoundRobin, private: true},
-		{name: "ingress-https", port: 443, serve: routers, names: appsNames, check: router, balance: Source, ramp: slowStart},
-		{name: "ingress-http", port: 80, serve: routers, names: appsNames, check: router, balance: Source, ramp: slowStart},
+		{name: "api", port: 6443, serve: controlPlane, names: apiNames, peek: PeekSNI, check: ready, balance: RoundRobin, ramp: slowStart},
+		{name: "machine-config", port: 22623, serve: controlPlane, names: apiNames, peek: PeekSNI, check: machines, balance: RoundRobin, private: true},
+		{name: "ingress-https", port: 443, serve: routers, names: appsNames, peek: PeekSNI, check: router, balance: Source, ramp: slowStart},
+		{name: "ingress-http", port: 80, serve: routers, names: appsNames, peek: PeekHost, check: router, balance: Source, ramp: slowStart},
 	}
 }
 
@@ -103,16 +103,6 @@ func (b *builder) sharers() [][]*Cluster {
 			groups[i] = append(groups[i], cl)
 		}
 	}
-	for _, g := range groups {
-		if len(g) < 2 {
-			continue
-		}
-		names := make([]string, len(g))
-		for i, cl := range g {
-			names[i] = cl.Zone
-		}
-		b.later("lb", "clusters %s share %s; connections are not told apart by name yet: give each cluster an address of its own", strings.Join(names, " and "), g[0].Address)
-	}
 	return groups
 }
 
@@ -151,7 +141,7 @@ func (b *builder) frontend(group []*Cluster, p part) {
 	case len(group) == 1:
 		f.Name, f.Backend = routes[0].Backend, routes[0].Backend
 	default:
-		f.Name, f.Routes = p.name, routes
+		f.Name, f.Routes, f.Peek = p.name, routes, p.peek
 		if !b.onHelper(group[0]) {
 			f.Name += "-" + group[0].Address.String()
 		}

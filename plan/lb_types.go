@@ -21,6 +21,7 @@ type Frontend struct {
 	Listen        []netip.AddrPort
 	Backend       string         // default backend; empty: Routes decide, else close
 	Routes        []NameRoute    // several clusters share the address
+	Peek          Peek           // where connections carry the name that Routes go by
 	Allow         []netip.Prefix // nil: everybody
 	ClientTimeout time.Duration
 	// MaxConnections at a time; 0: no limit of its own.
@@ -39,6 +40,16 @@ func (f *Frontend) RoutedTo() []string {
 	}
 	return names
 }
+
+// Peek is where a connection says whom it asks for.
+type Peek string
+
+// The places.
+const (
+	PeekNone Peek = ""     // nowhere: the client's address alone decides
+	PeekSNI  Peek = "sni"  // the server name of TLS
+	PeekHost Peek = "host" // the Host of its first HTTP request
+)
 
 // Rate is a number of connections in a time; 0 connections: no limit.
 type Rate struct {

@@ -249,6 +249,33 @@ func TestMTU(t *testing.T) {
 	}
 }
 
+// Connections of clusters that share an address are told apart by what they ask for.
+func TestSharedAddress(t *testing.T) {
+	second := small[strings.Index(small, "  - name: ocp4"):]
+	second = strings.NewReplacer("name: ocp4", "name: ocp5", "52:54:00:00", "52:54:00:01", "192.168.7.", "192.168.7.1").Replace(second)
+	p, _ := compile(t, []byte(small+second))
+	got := map[string]Peek{}
+	for _, f := range p.LB.Frontends {
+		got[f.Name] = f.Peek
+		if diff := cmp.Diff([]string{"ocp4-" + f.Name, "ocp5-" + f.Name}, f.RoutedTo()); diff != "" {
+			t.Errorf("%s: %s", f.Name, diff)
+		}
+	}
+	want := map[string]Peek{"api": PeekSNI, "machine-config": PeekSNI, "ingress-https": PeekSNI, "ingress-http": PeekHost}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if len(p.Unserved) > 0 {
+		t.Errorf("unserved: %v", p.Unserved)
+	}
+	alone, _ := compile(t, []byte(small))
+	for _, f := range alone.LB.Frontends {
+		if f.Peek != PeekNone || f.Routes != nil {
+			t.Errorf("one cluster alone: %+v", f)
+		}
+	}
+}
+
 // Clusters of one name in two domains must not share backends.
 func TestSameNameTwice(t *testing.T) {
 	second := small[strings.Index(small, "  - name: ocp4"):]

@@ -46,6 +46,7 @@ const (
 	LBRetired        Kind = "lb.retired"        // backend/server of bootstrap, why, and what to do
 	LBRecalled       Kind = "lb.recalled"       // backend/server of bootstrap and why it is used again
 	LBOrdered        Kind = "lb.ordered"        // backend/server and what a person wants of it
+	LBRefused        Kind = "lb.refused"        // frontend, why it turned the connection away, and what to do
 	ArtifactFetching Kind = "artifact.fetching" // path; Bytes of Total
 	ArtifactReady    Kind = "artifact.ready"    // path; it is whole and verified
 	ArtifactFailed   Kind = "artifact.failed"   // path, why, and what to do
@@ -85,7 +86,7 @@ type Event struct {
 func (e *Event) Trouble() bool {
 	switch e.Kind {
 	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
-		IgnitionRefused, LBDown, ConfigRejected, ServicePanic:
+		IgnitionRefused, LBDown, LBRefused, ConfigRejected, ServicePanic:
 		return true
 	}
 	return false

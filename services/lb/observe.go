@@ -50,10 +50,13 @@ func (s *Service) accepted(t *table.Table, f *table.Frontend, client netip.Addr)
 // observe tells the timeline and the registry of nodes what was seen. It runs
 // apart from the workers because the registry writes to disk.
 func (s *Service) observe(ctx context.Context) error {
+	told := map[strayKey]time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case x := <-s.strays:
+			s.turnedAway(&x, time.Now(), told)
 		case x := <-s.sights:
 			if x.evidence {
 				s.host.Nodes.Seen(x.node, nodes.FirstBoot)

@@ -32,13 +32,15 @@ type Service struct {
 	engine  *engine.Engine
 	monitor *check.Monitor
 	sights  chan sight
+	strays  chan engine.Stray
 
-	mu        sync.Mutex
-	table     *table.Table
-	listeners map[netip.AddrPort]*listener
-	serving   context.Context // of Serve while it runs, else nil: Commit starts what is to end with it
-	enabled   bool
-	orders    map[orderKey]order // nil: not read yet
+	mu         sync.Mutex
+	table      *table.Table
+	listeners  map[netip.AddrPort]*listener
+	serving    context.Context // of Serve while it runs, else nil: Commit starts what is to end with it
+	enabled    bool
+	orders     map[orderKey]order      // nil: not read yet
+	lastStrays map[string]*StrayStatus // by the name of the frontend
 
 	saving sync.Mutex // held while orders are written, so that the last ones are on disk
 }
@@ -54,8 +56,11 @@ var _ services.Service = (*Service)(nil)
 
 // New gives a balancer that serves nothing yet.
 func New(h services.Host) *Service {
-	s := &Service{host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, sights: make(chan sight, 256)}
-	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted})
+	s := &Service{
+		host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, lastStrays: map[string]*StrayStatus{},
+		sights: make(chan sight, 256), strays: make(chan engine.Stray, 256),
+	}
+	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted, Stray: s.stray})
 	s.monitor = check.NewMonitor(h.Guard, s.changed, s.engine.Kill)
 	if h.Metrics != nil {
 		h.Metrics.MustRegister(&collector{s})
@@ -140,6 +145,7 @@ func (c *change) Commit() {
 	}
 	c.table.Install(time.Now())
 	s.table, s.enabled = c.table, c.enabled
+	s.forgetStrays()
 	s.engine.Swap(c.table)
 	for a, l := range s.listeners {
 		if c.sockets[a] == nil {

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -118,6 +119,8 @@ func (s *Service) counters() map[string]uint64 {
 		"at_limit":    e.AtLimit.Load(),
 		"refused":     e.Refused.Load(),
 		"too_fast":    e.TooFast.Load(),
+		"unnamed":     e.Unnamed.Load(),
+		"bad_head":    e.BadHead.Load(),
 		"retries":     e.Retries.Load(),
 		"no_server":   e.NoServer.Load(),
 		"bytes_in":    in,
@@ -141,7 +144,11 @@ type FrontendStatus struct {
 	Routes  []string         `json:"routes,omitempty"`  // backends that are chosen by name or node
 	Active  int64            `json:"active"`
 	Total   uint64           `json:"total"`
-	Refused uint64           `json:"refused"` // clients that are not allowed
+	Refused uint64           `json:"refused"`  // clients that are not allowed
+	Unnamed uint64           `json:"unnamed"`  // connections that asked for no cluster's name and came from no node
+	BadHead uint64           `json:"bad_head"` // connections without the PROXY header that accept_proxy demands
+	// Stray is the last connection that was turned away.
+	Stray *StrayStatus `json:"last_turned_away,omitempty"`
 }
 
 // BackendStatus is what people see of a backend.
@@ -176,13 +183,14 @@ type ServerStatus struct {
 // Table shows frontends, backends and servers as they are now.
 func (s *Service) Table() Overview {
 	s.mu.Lock()
-	t := s.table
+	t, strays := s.table, maps.Clone(s.lastStrays)
 	s.mu.Unlock()
 	o := Overview{MaxConnections: t.MaxConnections, Active: s.engine.Active(), Frontends: []FrontendStatus{}, Backends: []BackendStatus{}}
 	for _, f := range t.Frontends {
 		o.Frontends = append(o.Frontends, FrontendStatus{
 			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(),
 			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
+			Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), Stray: strays[f.Config.Name],
 		})
 	}
 	for _, g := range t.Groups {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -158,34 +157,16 @@ func (w *worker) acceptOne(l *listener) unix.Errno {
 		w.giveBack(f)
 		return 0
 	}
-	if !f.Allows(client.Addr()) {
-		f.Counters.Refused.Add(1)
-		e.Refused.Add(1)
-		sysClose(fd)
-		w.giveBack(f)
-		return 0
-	}
-	if !f.Admits(client.Addr(), w.clock*int64(time.Millisecond)) {
-		e.TooFast.Add(1)
-		sysReset(fd)
-		sysClose(fd)
-		w.giveBack(f)
-		return 0
-	}
-	b := f.Route("", client.Addr())
-	if b == nil {
-		f.Counters.Unnamed.Add(1)
+	first := waiting
+	if f.FromProxy(client.Addr()) {
+		first = heading // it is not known yet who the client is
+	} else if !w.admit(fd, f, client.Addr()) {
 		sysClose(fd)
 		w.giveBack(f)
 		return 0
 	}
 	f.Counters.Enter()
-	e.Connections.Add(1)
-	f.Counters.Begun(w.second())
-	w.start(fd, client.Addr(), f, b)
-	if e.opts.Accepted != nil {
-		e.opts.Accepted(e.table.Load(), f, client.Addr())
-	}
+	w.start(fd, client.Addr(), f, first)
 	return 0
 }
 

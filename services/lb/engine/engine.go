@@ -20,6 +20,8 @@ type Options struct {
 	Workers int
 	// Accepted is told of the client of every connection and must not block; nil tells nobody.
 	Accepted func(t *table.Table, f *table.Frontend, client netip.Addr)
+	// Stray is told of every connection that is closed before a backend is chosen, and must not block; nil: likewise.
+	Stray func(Stray)
 }
 
 // An Engine is the workers and what they share.
@@ -49,6 +51,8 @@ type Counters struct {
 	AtLimit     atomic.Uint64 // times that accepting stopped at the limit
 	Refused     atomic.Uint64 // connections of clients that are not allowed
 	TooFast     atomic.Uint64 // connections above the rate of their client
+	Unnamed     atomic.Uint64 // connections of which no cluster could be told
+	BadHead     atomic.Uint64 // connections without the PROXY header that must be there
 	Retries     atomic.Uint64 // connections sent to another server
 	NoServer    atomic.Uint64 // connections closed because no server took them
 }

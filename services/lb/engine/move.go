@@ -39,8 +39,13 @@ func (w *worker) event(idx int32, t *tunnel, side int, ev uint32) {
 		w.hangUp(idx, t)
 		return
 	}
-	if t.phase == open {
+	switch {
+	case t.phase == open:
 		w.move(idx, t)
+	case t.phase == heading || t.phase == peeking:
+		if in.readable {
+			w.look(idx, t)
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func newBench(t *testing.T, early func(*bench)) *bench {
 	_ = unix.SetNonblock(fd, true)
 	_, _ = file.Close(), accepted.Close()
 	e.reserve()
-	b.start(int32(fd), netip.MustParseAddr("127.0.0.1"), tab.Frontends[0], tab.Frontends[0].Backend)
+	b.start(int32(fd), netip.MustParseAddr("127.0.0.1"), tab.Frontends[0], waiting)
 	b.tunnel = b.slab.at(0)
 	if b.server, err = back.AcceptTCP(); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ type Session struct {
 	Client, Local             netip.AddrPort
 	Frontend, Backend, Server string
 	ServerAddr                netip.AddrPort // invalid before a server is chosen
-	Phase                     string         // waiting, connecting or open
+	Phase                     string         // heading, peeking, waiting, connecting or open
 	Age, Idle                 time.Duration  // since it was accepted, since bytes last moved
 	In, Out                   uint64         // bytes from the client, bytes to it
 }
@@ -59,10 +59,7 @@ func (w *worker) sessions() []Session {
 			Age: since(w.clock, t.began), Idle: since(w.clock, max(t.active, t.began)),
 			In: t.d[fromClient].moved, Out: t.d[fromServer].moved,
 		}
-		s.Client, s.Local = sysPeers(t.d[fromClient].from)
-		if s.Client.Addr() != t.client {
-			s.Client = netip.AddrPortFrom(t.client, 0)
-		}
+		s.Client, s.Local = t.peers()
 		if t.backend != nil {
 			s.Backend = t.backend.Name
 		}

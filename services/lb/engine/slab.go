@@ -10,12 +10,14 @@ import (
 // The phases of a tunnel.
 const (
 	free       uint8 = iota
+	heading          // for the PROXY header
+	peeking          // for the name that the client asks for
 	waiting          // for a server that has room, or before a server is tried again
 	connecting       // to a server
 	open
 )
 
-var phaseNames = [...]string{free: "free", waiting: "waiting", connecting: "connecting", open: "open"}
+var phaseNames = [...]string{free: "free", heading: "heading", peeking: "peeking", waiting: "waiting", connecting: "connecting", open: "open"}
 
 // The directions of a tunnel, and the sides they come from.
 const (
@@ -66,6 +68,7 @@ type tunnel struct {
 	server   *table.Server
 	tried    []*table.Server
 	lost     *table.Server // the one that failed last, until another is tried
+	proxied  *proxied      // nil: there was no PROXY header, or one without addresses
 }
 
 // slab holds the tunnels of a worker in blocks, so that they do not move and

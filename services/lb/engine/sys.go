@@ -15,6 +15,12 @@ func sysRead(fd int32, p []byte) (int, unix.Errno) {
 	return int(n), e
 }
 
+// sysPeek reads and leaves what it reads in the socket.
+func sysPeek(fd int32, p []byte) (int, unix.Errno) {
+	n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_PEEK, 0, 0)
+	return int(n), e
+}
+
 func sysWrite(fd int32, p []byte) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
 	return int(n), e

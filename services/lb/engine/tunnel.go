@@ -20,23 +20,24 @@ const (
 	noTimeout = int64(1) << 50
 )
 
-// start makes a tunnel to b for an accepted connection.
-func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend, b *table.Backend) {
+// start makes a tunnel for an accepted connection; heading says that a PROXY header comes first.
+func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend, first uint8) {
 	idx, t := w.slab.take()
 	before := w.current
 	w.current = idx
 	w.serial++
 	t.id, t.began = w.serial<<workerBits|uint64(w.index), w.clock
-	t.client, t.frontend, t.backend = client, f, b
+	t.client, t.frontend = client, f
 	t.d[fromClient].from, t.d[fromServer].to = fd, fd
 	t.d[fromClient].to, t.d[fromServer].from = none, none
-	t.phase = waiting
-	b.Enter()
-	b.Begun(w.second())
-	if w.watch(fd, idx, t, fromClient) != 0 {
+	t.phase, t.at = first, w.clock+headTimeout
+	switch {
+	case w.watch(fd, idx, t, fromClient) != 0:
 		w.kill(idx, t)
-	} else {
-		w.dial(idx, t)
+	case first == heading:
+		w.wheel.set(w.linkOf, idx, t.at)
+	default:
+		w.begin(idx, t)
 	}
 	w.current = before
 }
@@ -146,12 +147,17 @@ func (w *worker) failed(t *tunnel) bool {
 	return true
 }
 
-// giveUp ends a tunnel that no server took: by a FIN, as HAProxy does it. What the client has
-// sent is read, for a close that leaves it unread is a reset.
+// giveUp ends a tunnel that no server took.
 func (w *worker) giveUp(idx int32, t *tunnel) {
 	t.backend.Failed.Add(1)
 	t.backend.NoneUp.Add(1)
 	w.engine.NoServer.Add(1)
+	w.sendAway(idx, t)
+}
+
+// sendAway ends a tunnel without a server: by a FIN, as HAProxy does it. What the client has
+// sent is read, for a close that leaves it unread is a reset.
+func (w *worker) sendAway(idx int32, t *tunnel) {
 	for range turn {
 		if n, e := sysRead(t.d[fromClient].from, w.buf); e != 0 || n < len(w.buf) {
 			break
@@ -191,7 +197,7 @@ func (w *worker) retry(idx int32, t *tunnel) {
 func (w *worker) connected(idx int32, t *tunnel) {
 	g := t.backend.Group()
 	if g.Config.SendProxy != "" {
-		client, local := sysPeers(t.d[fromClient].from)
+		client, local := t.peers()
 		header := proxyHeader(g.Config.SendProxy, client, local)
 		if n, e := sysWrite(t.d[fromClient].to, header); e != 0 || n < len(header) { // an empty socket has room
 			w.retry(idx, t)
@@ -243,7 +249,9 @@ func (w *worker) aborted(t *tunnel, byClient bool) {
 			f.ServerAborts.Add(1)
 		}
 	}
-	count(&t.backend.Failures)
+	if t.backend != nil {
+		count(&t.backend.Failures)
+	}
 	if t.server != nil {
 		count(&t.server.Failures)
 	}
@@ -270,6 +278,8 @@ func (w *worker) due(idx int32, t *tunnel) {
 			t.wait = nil
 			w.giveUp(idx, t)
 		}
+	case t.phase == heading, t.phase == peeking:
+		w.overdue(idx, t)
 	case t.phase == waiting:
 		w.dial(idx, t)
 	case t.phase == connecting:
@@ -299,7 +309,9 @@ func (w *worker) kill(idx int32, t *tunnel) {
 	}
 	w.wheel.unset(w.linkOf, idx)
 	t.frontend.Counters.Leave()
-	t.backend.Leave()
+	if t.backend != nil {
+		t.backend.Leave()
+	}
 	f := t.frontend
 	w.slab.put(idx, t)
 	w.giveBack(f)

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,15 +32,17 @@ type Frontend struct {
 
 // Allows reports whether a client may connect.
 func (f *Frontend) Allows(client netip.Addr) bool {
-	if f.Config.Allow == nil {
-		return true
-	}
-	for _, p := range f.Config.Allow {
-		if p.Contains(client) {
-			return true
-		}
-	}
-	return false
+	return f.Config.Allow == nil || within(f.Config.Allow, client)
+}
+
+// FromProxy reports whether the connections of a peer begin with the PROXY protocol.
+func (f *Frontend) FromProxy(peer netip.Addr) bool {
+	return f.Config.AcceptProxy != nil && within(f.Config.AcceptProxy, peer)
+}
+
+func within(list []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap()
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // A Table is one generation of the balancer. It is immutable.
