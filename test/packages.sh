@@ -35,6 +35,7 @@ lftp lftp lftp
 python3 python3 python3
 nc netcat-openbsd nmap-ncat
 ncat ncat nmap-ncat
+openssl openssl openssl
 tcpdump tcpdump tcpdump
 strace strace strace
 grub-script-check,grub2-script-check grub-common grub2-tools-minimal

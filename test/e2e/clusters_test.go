@@ -15,7 +15,7 @@ import (
 
 // testTwoClusters boots a node of each cluster of examples/two-clusters.yaml:
 // one beside the helper, whose files the helper downloads first, and one of the
-// 4.5 installer behind a relay.
+// 4.5 installer behind a relay. Each asks both clusters at the address that they share.
 func testTwoClusters(t *testing.T) {
 	g := guestFiles(t, "x86_64")
 	metal := filepath.Join(t.TempDir(), "metal.raw.gz")
@@ -26,12 +26,15 @@ func testTwoClusters(t *testing.T) {
 		"rhcos-live-rootfs.x86_64.img":    g.rootfs,
 	}
 	members := map[string][]string{"edge": {"bootstrap", "m1", "m2"}, "sno": {"n-bootstrap"}}
+	neighbour := map[string]string{"edge": "sno", "sno": "edge"}
 	r := rig.New(t, rig.Options{
 		Example: "two-clusters.yaml", Edit: adapted(t, mirror),
 		Kernel: g.kernel, Initramfs: g.initramfs, Rootfs: g.rootfs, Metal: metal,
 		KernelArgs: func(_ *rig.Site, cluster rig.Cluster) []string {
 			images := map[string]string{"rootfs": g.rootfs, "metal": metal}
-			return append(guestArgs(t, cluster, images, members[cluster.Name]), "console=ttyS0,115200")
+			other := rig.Cluster{Name: neighbour[cluster.Name], Domain: cluster.Domain}
+			return append(guestArgs(t, cluster, images, members[cluster.Name]),
+				"e2e.neighbour="+other.Zone()+":"+strings.Join(members[other.Name], ","), "console=ttyS0,115200")
 		},
 	})
 	web := r.Web(t)
@@ -74,17 +77,15 @@ const mirrorURL = "http://10.20.0.1:8000"
 // mirrored is an artifact's part that the example downloads.
 var mirrored = regexp.MustCompile(`\{url: "http://mirror\.example\.com/([^"]*)", +sha256: "[0-9]*"\}`)
 
-// adapted names a mirror that is there, with the checksums of its files, gives
-// the single-node cluster a balancer of its own (the balancer does not tell
-// clusters apart by name yet), and a bootstrap, whose API the node asks while
-// it is installed.
+// adapted names a mirror that is there, with the checksums of its files, and
+// gives the single-node cluster a bootstrap, whose API the node asks while it is
+// installed. The clusters share the helper's address, as the example has it.
 func adapted(t *testing.T, mirror map[string]string) func(text string) string {
 	return func(text string) string {
 		text = mirrored.ReplaceAllStringFunc(text, func(part string) string {
 			name := mirrored.FindStringSubmatch(part)[1]
 			return fmt.Sprintf(`{url: "%s/%s", sha256: "%s"}`, mirrorURL, name, rig.SHA256(t, mirror[name]))
 		})
-		text = strings.Replace(text, "  - name: sno\n", "  - name: sno\n    address: 10.20.0.3\n", 1)
 		const n0 = "      - {name: n0,"
 		return strings.Replace(text, n0, `      - {name: n-bootstrap, role: bootstrap, mac: "52:54:00:22:00:10", ip: 10.30.8.10}`+"\n"+n0, 1)
 	}

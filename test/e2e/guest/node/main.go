@@ -9,8 +9,9 @@
 //	E2E result ok
 //
 // Kernel arguments of its own: e2e.sha256.FILE=SUM for every file that it
-// fetches, e2e.balancer=ADDRESS of the cluster, and e2e.controlplane=NAME,NAME
-// for the machines that may answer there.
+// fetches, e2e.balancer=ADDRESS of the cluster, e2e.controlplane=NAME,NAME for
+// the machines that may answer there, and e2e.neighbour=ZONE:NAME,NAME for those
+// of another cluster at the same address.
 package main
 
 import (

@@ -55,16 +55,20 @@ func reverse(addr, want string) error {
 	return err
 }
 
-// balancer asks the cluster through the helper.
+// balancer asks the cluster through the helper, and the one that shares its address.
 func (n *node) balancer() {
-	n.ask("lb-6443", "https://api-int."+n.zone()+":6443/version")
-	n.ask("lb-22623", "https://api-int."+n.zone()+":22623/config/worker")
+	members := n.args["e2e.controlplane"]
+	n.ask("lb-6443", "https://api-int."+n.zone()+":6443/version", members)
+	n.ask("lb-22623", "https://api-int."+n.zone()+":22623/config/worker", members)
+	if zone, members, ok := strings.Cut(n.args["e2e.neighbour"], ":"); ok {
+		n.ask("lb-neighbour", "https://api."+zone+":6443/version", members)
+	}
 }
 
-// ask fetches from the cluster's stand-ins, which answer with their name: one
-// of another cluster is the balancer's mistake. Servers may still be coming
+// ask fetches from a cluster's stand-ins, which answer with their name: one that
+// is not among the members is the balancer's mistake. Servers may still be coming
 // up: the installed system tries for long, too.
-func (n *node) ask(check, url string) {
+func (n *node) ask(check, url, members string) {
 	insecure := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the stand-ins sign their own
@@ -77,7 +81,7 @@ func (n *node) ask(check, url string) {
 		}
 	}
 	name, _, _ := strings.Cut(body, " ")
-	if members := n.args["e2e.controlplane"]; err == nil && (name == "" || !slices.Contains(strings.Split(members, ","), name)) {
+	if err == nil && (name == "" || !slices.Contains(strings.Split(members, ","), name)) {
 		err = fmt.Errorf("%s was answered by %q, want one of %s", url, body, members)
 	}
 	n.check(check, body, err)
