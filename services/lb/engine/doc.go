@@ -7,6 +7,10 @@
 // through a pooled pipe instead. A FIN is passed on as a FIN, a reset as a
 // reset.
 //
+// A connection whose backend depends on what it says, or whose client another
+// balancer names, is looked at by MSG_PEEK until that is decided: its bytes stay
+// in the kernel, and move like all others afterwards.
+//
 // A worker that panics goes on with the epoll set, the tunnels and the events
 // that it had; only the tunnel that it was working on is closed.
 package engine
