@@ -236,7 +236,10 @@ func balance() lb.Overview {
 		MaxConnections: 100000, Active: 3,
 		Frontends: []lb.FrontendStatus{
 			{Name: "api.ocp4.example.com", Listen: []netip.AddrPort{at("192.168.67.2:6443")}, Backend: "api.ocp4.example.com", Active: 3, Total: 1200},
-			{Name: "git", Listen: []netip.AddrPort{at("192.168.67.2:9418"), at("[fd00::2]:9418")}, Backend: "git", Refused: 4},
+			{Name: "git", Listen: []netip.AddrPort{at("192.168.67.2:9418"), at("[fd00::2]:9418")}, Backend: "git", Refused: 4, Stray: &lb.StrayStatus{
+				At: before(2, 0), Client: netip.MustParseAddr("10.9.8.7"), Detail: "its address is not among those that may connect (192.168.67.0/24); if it should be, add it to allow",
+			}},
+			{Name: "api", Listen: []netip.AddrPort{at("192.168.67.3:6443")}, Routes: []string{"edge-api", "sno-api"}, Unnamed: 2, BadHead: 1, TooFast: 3},
 		},
 		Backends: []lb.BackendStatus{
 			{Name: "api.ocp4.example.com", Servers: []lb.ServerStatus{

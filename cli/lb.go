@@ -40,7 +40,7 @@ func balancerRows(t *table, o *lb.Overview) {
 	t.line("")
 	t.row("FRONTEND", "LISTENS ON", "BACKEND", "OPEN", "TOTAL", "TURNED AWAY")
 	for _, f := range o.Frontends {
-		t.row(f.Name, addresses(f.Listen), strings.Join(append(f.Routes, f.Backend), " "), f.Active, f.Total, f.Refused+f.Unnamed+f.BadHead)
+		t.row(f.Name, addresses(f.Listen), strings.TrimSpace(strings.Join(append(f.Routes, f.Backend), " ")), f.Active, f.Total, f.Refused+f.TooFast+f.Unnamed+f.BadHead)
 	}
 	for _, f := range o.Frontends {
 		if x := f.Stray; x != nil {

@@ -14,6 +14,7 @@ var (
 	frontendConnections = desc("helperd_lb_frontend_connections_total", "Connections accepted.", "frontend")
 	frontendActive      = desc("helperd_lb_frontend_active_connections", "Open connections.", "frontend")
 	frontendRefused     = desc("helperd_lb_frontend_refused_total", "Connections of clients that are not allowed.", "frontend")
+	frontendTooFast     = desc("helperd_lb_frontend_too_fast_total", "Connections of clients above their rate.", "frontend")
 	frontendUnnamed     = desc("helperd_lb_frontend_unnamed_total", "Connections closed because no cluster has the name they ask for and they come from no node.", "frontend")
 	frontendBadHead     = desc("helperd_lb_frontend_bad_proxy_headers_total", "Connections closed because they do not begin with the PROXY protocol as they must.", "frontend")
 	backendRetries      = desc("helperd_lb_backend_retries_total", "Tries after a failed one, at the same server or another.", "backend")
@@ -33,7 +34,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe names the metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		frontendConnections, frontendActive, frontendRefused, frontendUnnamed, frontendBadHead, backendRetries, backendNoServer,
+		frontendConnections, frontendActive, frontendRefused, frontendTooFast, frontendUnnamed, frontendBadHead, backendRetries, backendNoServer,
 		serverUp, serverActive, serverConnections, serverFailed, serverIn, serverOut,
 	} {
 		ch <- d
@@ -53,6 +54,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		count(frontendConnections, f.Total, f.Name)
 		gauge(frontendActive, f.Active, f.Name)
 		count(frontendRefused, f.Refused, f.Name)
+		count(frontendTooFast, f.TooFast, f.Name)
 		count(frontendUnnamed, f.Unnamed, f.Name)
 		count(frontendBadHead, f.BadHead, f.Name)
 	}

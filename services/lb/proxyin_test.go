@@ -162,3 +162,39 @@ func TestProxiedSource(t *testing.T) {
 		t.Errorf("servers %v", seen)
 	}
 }
+
+// TestProxiedClient: the rate, the sessions and the nodes that are seen go by the header too.
+func TestProxiedClient(t *testing.T) {
+	r := newRig(t)
+	front := freeAddr(t, "127.0.0.1")
+	p := lbPlan(front, unchecked, tcpServer("s1", newBackend(t, any0("127.0.0.1"), echo).addr))
+	f := &p.LB.Frontends[0]
+	f.AcceptProxy = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	f.Rate = plan.Rate{Connections: 2, Per: time.Hour}
+	r.apply(p)
+	local := netip.MustParseAddrPort("198.51.100.1:443")
+	first, second := netip.MustParseAddrPort("192.0.2.1:1001"), netip.MustParseAddrPort("192.0.2.2:1002")
+	for _, tt := range []struct {
+		client netip.AddrPort
+		passes bool
+	}{{first, true}, {first, true}, {first, false}, {second, true}} {
+		c := dialFrom(t, "127.0.0.1", front)
+		_, _ = io.WriteString(c, v2Header(tt.client, local)+"x")
+		if _, err := io.ReadFull(c, make([]byte, 1)); (err == nil) != tt.passes {
+			t.Errorf("%s: %v", tt.client, err)
+		}
+	}
+	got := map[netip.AddrPort]int{}
+	for _, s := range r.lb.engine.Sessions() {
+		if s.Local != local {
+			t.Errorf("local address %s", s.Local)
+		}
+		got[s.Client]++
+	}
+	if got[first] != 2 || got[second] != 1 || len(got) != 2 {
+		t.Errorf("sessions of %v", got)
+	}
+	if n := r.lb.Table().Frontends[0].TooFast; n != 1 {
+		t.Errorf("%d too fast", n)
+	}
+}

@@ -145,6 +145,7 @@ type FrontendStatus struct {
 	Active  int64            `json:"active"`
 	Total   uint64           `json:"total"`
 	Refused uint64           `json:"refused"`  // clients that are not allowed
+	TooFast uint64           `json:"too_fast"` // clients above the rate
 	Unnamed uint64           `json:"unnamed"`  // connections that asked for no cluster's name and came from no node
 	BadHead uint64           `json:"bad_head"` // connections without the PROXY header that accept_proxy demands
 	// Stray is the last connection that was turned away.
@@ -190,7 +191,7 @@ func (s *Service) Table() Overview {
 		o.Frontends = append(o.Frontends, FrontendStatus{
 			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(),
 			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
-			Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), Stray: strays[f.Config.Name],
+			TooFast: f.Counters.TooFast.Load(), Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), Stray: strays[f.Config.Name],
 		})
 	}
 	for _, g := range t.Groups {

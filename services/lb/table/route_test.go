@@ -94,3 +94,24 @@ func TestRouteDefault(t *testing.T) {
 		}
 	}
 }
+
+func TestAllows(t *testing.T) {
+	list := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}
+	some := Frontend{Config: plan.Frontend{Allow: list, AcceptProxy: list}}
+	none := Frontend{Config: plan.Frontend{Allow: []netip.Prefix{}}}
+	for client, want := range map[string]bool{
+		"192.0.2.9": true, "::ffff:192.0.2.9": true, "192.0.3.9": false, "::ffff:192.0.3.9": false,
+		"2001:db8::9": true, "2001:db8:0:1::9": false, "::192.0.2.9": false,
+	} {
+		a := netip.MustParseAddr(client)
+		if some.Allows(a) != want || some.FromProxy(a) != want {
+			t.Errorf("%s: allowed %v, from a proxy %v, want %v", client, some.Allows(a), some.FromProxy(a), want)
+		}
+		if none.Allows(a) {
+			t.Errorf("%s is allowed by an empty list", client)
+		}
+		if every := (&Frontend{}); !every.Allows(a) || every.FromProxy(a) {
+			t.Errorf("%s: without lists allowed %v, from a proxy %v", client, every.Allows(a), every.FromProxy(a))
+		}
+	}
+}
