@@ -59,8 +59,8 @@ func (w *worker) admit(fd int32, f *table.Frontend, client netip.Addr) bool {
 	return true
 }
 
-// turnAway closes a connection for which there is no backend.
-func (w *worker) turnAway(idx int32, t *tunnel, s Stray) {
+// dismiss closes a connection for which there is no backend.
+func (w *worker) dismiss(idx int32, t *tunnel, s Stray) {
 	s.Table, s.Frontend, s.Client = w.engine.table.Load(), t.frontend, t.client
 	w.stray(s)
 	w.sendAway(idx, t)
@@ -91,7 +91,7 @@ func (w *worker) route(idx int32, t *tunnel, name string, head peek.Outcome) {
 	if b == nil {
 		t.frontend.Counters.Unnamed.Add(1)
 		w.engine.Unnamed.Add(1)
-		w.turnAway(idx, t, Stray{Reason: Unnamed, Name: strings.Clone(name), Head: head})
+		w.dismiss(idx, t, Stray{Reason: Unnamed, Name: strings.Clone(name), Head: head})
 		return
 	}
 	t.backend, t.phase = b, waiting

@@ -40,7 +40,7 @@ func (w *worker) heard(idx int32, t *tunnel, b []byte) {
 func (w *worker) badHead(idx int32, t *tunnel) {
 	t.frontend.Counters.BadHead.Add(1)
 	w.engine.BadHead.Add(1)
-	w.turnAway(idx, t, Stray{Reason: BadHead})
+	w.dismiss(idx, t, Stray{Reason: BadHead})
 }
 
 // peers are the client's address and the one that it connected to: those of
