@@ -38,6 +38,7 @@ func TestTraffic(t *testing.T) {
 	f, g, s := &r.lb.table.Frontends[0].Counters.Traffic, r.lb.table.Groups[0], r.tableServer("s1")
 	all := map[string]*table.Traffic{"frontend": f, "backend": &g.Backend.Traffic, "server": &s.Traffic}
 	for name, x := range all {
+		waitFor(t, "the count of what has come at the "+name, func() bool { return x.BytesOut.Load() >= 9 })
 		if got, want := countsOf(x), (counts{2, 2, 2, 5, 9}); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
