@@ -57,6 +57,16 @@ func (f *fake) Leases() []Lease {
 }
 
 func (f *fake) Balancer() any { return map[string]int{"frontends": 4} }
+func (f *fake) OrderServers(name, order string) (Ordered, error) {
+	switch {
+	case name == "nobody":
+		return Ordered{}, fmt.Errorf("%w: no server %q", ErrUnknown, name)
+	case order != "drain":
+		return Ordered{}, fmt.Errorf("%q is no order", order)
+	}
+	return Ordered{Name: name, Order: order, Servers: []string{"back/" + name}, Active: 2}, nil
+}
+
 func (f *fake) Artifacts() []artifacts.Row {
 	return []artifacts.Row{{Name: "rhcos", Arch: "x86_64", File: "rootfs", State: artifacts.Downloading, Size: 1000, Done: 430, Rate: 10, Retry: start, SHA256: "ab", Source: "https://example.com/rootfs"}}
 }
@@ -166,6 +176,8 @@ func TestRoundTrip(t *testing.T) {
 	if until, err := c.Arm(ctx, "worker-0"); err != nil || !until.Equal(start) {
 		t.Errorf("armed until %v: %v", until, err)
 	}
+	ordered, err := c.OrderServers(ctx, "git/g 1", "drain")
+	same("order", ordered, Ordered{Name: "git/g 1", Order: "drain", Servers: []string{"back/git/g 1"}, Active: 2}, err)
 	address, err := c.ISOURL(ctx, "worker-0")
 	same("URL of an ISO", address, "http://192.168.67.2:8080/iso/TOKEN/worker-0.iso", err)
 	iso, size, err := c.ISO(ctx, "worker-0")
@@ -192,6 +204,8 @@ func TestRefusals(t *testing.T) {
 	ctx := t.Context()
 	_, _, noISO := c.ISO(ctx, "worker-9")
 	_, noURL := c.ISOURL(ctx, "worker-9")
+	_, noServer := c.OrderServers(ctx, "nobody", "drain")
+	_, noOrder := c.OrderServers(ctx, "git/g1", "rest")
 	_, noSuchPath := ask[string](ctx, c, "/v2/status")
 	for _, tt := range []struct {
 		name string
@@ -204,6 +218,8 @@ func TestRefusals(t *testing.T) {
 		{"name with a slash", c.Reinstall(ctx, "../../reload"), `unknown node "../../reload"`},
 		{"ISO of a node that is not there", noISO, `unknown node "worker-9"`},
 		{"ISO that cannot be made", noURL, "write iso:"},
+		{"server that is not there", noServer, `no server "nobody"`},
+		{"order that is none", noOrder, `"rest" is no order`},
 		{"service that is not there", c.Panic(ctx, "nfs"), `unknown service "nfs"`},
 		{"path that is not there", noSuchPath, "404"},
 	} {

@@ -115,6 +115,20 @@ func (c *Client) Balancer(ctx context.Context) (json.RawMessage, error) {
 	return ask[json.RawMessage](ctx, c, "/v1/lb")
 }
 
+// OrderServers makes servers of the balancer ready, drain or maint: those that
+// name stands for, which is BACKEND/SERVER, a node, or a server.
+func (c *Client) OrderServers(ctx context.Context, name, order string) (v Ordered, err error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/lb/servers/"+url.PathEscape(name)+"/"+url.PathEscape(order))
+	if err != nil {
+		return v, err
+	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(body).Decode(&v); err != nil {
+		return v, fmt.Errorf("answer of the daemon: %w", err)
+	}
+	return v, nil
+}
+
 // Artifacts asks for the files that nodes boot.
 func (c *Client) Artifacts(ctx context.Context) ([]artifacts.Row, error) {
 	return ask[[]artifacts.Row](ctx, c, "/v1/artifacts")

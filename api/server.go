@@ -40,6 +40,8 @@ type Backend interface {
 	ISO(node string) (Image, error)
 	// ISOURL orders a node to be installed and gives the URL of the ISO that does it, with its token.
 	ISOURL(node string) (string, error)
+	// OrderServers makes what name stands for ready, drain or maint: BACKEND/SERVER, a node, or a server.
+	OrderServers(name, order string) (Ordered, error)
 	// Panic makes the next packet of a service panic; only with test hooks.
 	Panic(service string) error
 	Metrics() http.Handler
@@ -81,9 +83,16 @@ func Handler(b Backend) http.Handler {
 	mux.HandleFunc("GET /v1/iso/{node}", func(w http.ResponseWriter, r *http.Request) { serveISO(w, r, b) })
 	mux.HandleFunc("POST /v1/iso/{node}/url", func(w http.ResponseWriter, r *http.Request) {
 		if url, err := b.ISOURL(r.PathValue("node")); err != nil {
-			done(w, err)
+			refuse(w, err)
 		} else {
 			reply(w, url)
+		}
+	})
+	mux.HandleFunc("POST /v1/lb/servers/{name}/{order}", func(w http.ResponseWriter, r *http.Request) {
+		if done, err := b.OrderServers(r.PathValue("name"), r.PathValue("order")); err != nil {
+			refuse(w, err)
+		} else {
+			reply(w, done)
 		}
 	})
 	mux.HandleFunc("POST /v1/test/panic/{service}", func(w http.ResponseWriter, r *http.Request) { done(w, b.Panic(r.PathValue("service"))) })
@@ -97,9 +106,15 @@ func reply(w http.ResponseWriter, v any) {
 }
 
 func done(w http.ResponseWriter, err error) {
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func refuse(w http.ResponseWriter, err error) {
 	switch {
-	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, ErrUnknown):
 		fail(w, http.StatusNotFound, err)
 	default:
@@ -116,7 +131,7 @@ func fail(w http.ResponseWriter, code int, err error) {
 func serveArm(w http.ResponseWriter, b Backend, name string) {
 	until, err := b.Arm(name)
 	if err != nil {
-		done(w, err)
+		refuse(w, err)
 		return
 	}
 	reply(w, Armed{until})
@@ -126,7 +141,7 @@ func serveArm(w http.ResponseWriter, b Backend, name string) {
 func serveISO(w http.ResponseWriter, r *http.Request, b Backend) {
 	image, err := b.ISO(r.PathValue("node"))
 	if err != nil {
-		done(w, err)
+		refuse(w, err)
 		return
 	}
 	defer func() { _ = image.Close() }()

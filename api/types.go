@@ -42,6 +42,16 @@ type Armed struct {
 	Until time.Time `json:"until"`
 }
 
+// Ordered says what became of an order for servers of the balancer.
+type Ordered struct {
+	Name    string   `json:"name"`    // as it was asked for
+	Order   string   `json:"order"`   // ready, drain or maint
+	Servers []string `json:"servers"` // BACKEND/SERVER, in the order of the file
+	Active  int64    `json:"active"`  // connections that are open to them
+	// Warnings are backends that take no connections any more, and what to do.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
 // FileState says how the configuration file stands to what is served.
 type FileState string
 

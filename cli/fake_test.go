@@ -46,6 +46,26 @@ func (d *daemon) Leases() []api.Lease        { return d.leases }
 func (d *daemon) Balancer() any              { return d.balance }
 func (d *daemon) Artifacts() []artifacts.Row { return d.files }
 
+// OrderServers knows the servers of balance; master-0 is alone in its backend.
+func (d *daemon) OrderServers(name, order string) (api.Ordered, error) {
+	done := api.Ordered{Name: name, Order: order}
+	for _, b := range d.balance.Backends {
+		for _, s := range b.Servers {
+			if full := b.Name + "/" + s.Name; name == full || name == s.Name || name == s.Node && s.Node != "" {
+				done.Servers = append(done.Servers, full)
+				done.Active += s.Active
+			}
+		}
+	}
+	if done.Servers == nil {
+		return done, fmt.Errorf("%w: %w %q; did you mean master-0?", api.ErrUnknown, lb.ErrUnknown, name)
+	}
+	if name == "master-0" && order != "ready" {
+		done.Warnings = []string{"backend api has no server only because the administrator wants so (master-0: drain)"}
+	}
+	return done, nil
+}
+
 // Import wants what is called kernel, and refuses what is called rootfs.
 func (d *daemon) Import(_ context.Context, archive io.Reader) api.Import {
 	out := api.Import{Files: []artifacts.Imported{}}
@@ -243,12 +263,19 @@ func balance() lb.Overview {
 		},
 		Backends: []lb.BackendStatus{
 			{Name: "api.ocp4.example.com", Servers: []lb.ServerStatus{
-				{Name: "bootstrap", Address: at("192.168.67.10:6443"), State: "up", Since: before(3, 0), Active: 3, Total: 1200, Failed: 1, Last: &table.Result{At: before(1, 0), OK: true, Detail: "HTTP 200"}},
-				{Name: "master-0", Address: at("192.168.67.11:6443"), State: "dead", Since: before(30, 0), Last: &table.Result{At: before(1, 0), Detail: "connection refused"}},
+				{
+					Name: "bootstrap", Address: at("192.168.67.10:6443"), State: "up", Weight: 1, Since: before(3, 0), Active: 3, Total: 1200, Failed: 1,
+					Last: &table.Result{At: before(1, 0), OK: true, Detail: "HTTP 200"}, Downtime: 65 * time.Second,
+					History: []table.Result{{OK: true}, {OK: true}, {}, {}, {OK: true}},
+				},
+				{Name: "master-0", Address: at("192.168.67.11:6443"), State: "dead", Weight: 1, Since: before(30, 0), Last: &table.Result{At: before(1, 0), Detail: "connection refused"}},
 			}},
 			{Name: "git", Servers: []lb.ServerStatus{
-				{Name: "g1", Address: at("192.168.67.31:9418"), State: "unready", Fallback: true, Since: before(2, 0)},
-				{Name: "g2", Address: at("192.168.67.32:9418"), State: "starting", Backup: true},
+				{Name: "g1", Address: at("192.168.67.31:9418"), State: "unready", Weight: 1, Fallback: true, Since: before(2, 0)},
+				{Name: "g2", Address: at("192.168.67.32:9418"), State: "starting", Weight: 1, Backup: true},
+				{Name: "g3", Address: at("192.168.67.33:9418"), State: "up", Weight: 1, Admin: table.Drain, Since: before(2, 0)},
+				{Name: "g4", Address: at("192.168.67.34:9418"), State: "starting", Weight: 1, Admin: table.Maint, Since: before(2, 0)},
+				{Name: "g5", Address: at("192.168.67.35:9418"), State: "up", Since: before(2, 0)},
 			}},
 		},
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -9,25 +10,39 @@ import (
 	"github.com/spf13/cobra"
 
 	"helperd/services/lb"
+	probes "helperd/services/lb/table"
 )
 
 func (a *app) lbCmd() *cobra.Command {
-	return a.talks(&cobra.Command{
+	c := a.talks(&cobra.Command{
 		Use:   "lb",
 		Short: "Show the balancer: frontends, backends and the state of every server",
-		Args:  noArgs,
+		Long: "Show the balancer: frontends, backends and the state of every server.\n" +
+			"FAILED counts connections that could not be made, DOWN is the time since the start of the daemon that a\n" +
+			"server was not up. CHECKS are the last 16 checks, the oldest first: a dot was answered well, an x was not.",
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			raw, err := a.client().Balancer(c.Context())
+			o, raw, err := a.balancer(c.Context())
 			if err != nil {
 				return err
-			}
-			var o lb.Overview
-			if err := json.Unmarshal(raw, &o); err != nil {
-				return fmt.Errorf("balancer's table: %w", err)
 			}
 			return a.show(c.OutOrStdout(), raw, func(t *table) { balancerRows(t, &o) })
 		},
 	})
+	c.AddCommand(a.orderCmds()...)
+	return c
+}
+
+// balancer asks for the table, and gives the bytes too.
+func (a *app) balancer(ctx context.Context) (o lb.Overview, raw json.RawMessage, err error) {
+	raw, err = a.client().Balancer(ctx)
+	if err != nil {
+		return o, nil, err
+	}
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return o, nil, fmt.Errorf("balancer's table: %w", err)
+	}
+	return o, raw, nil
 }
 
 // balancerRows writes two tables. OPEN, TOTAL and TURNED AWAY count connections.
@@ -48,7 +63,7 @@ func balancerRows(t *table, o *lb.Overview) {
 		}
 	}
 	t.line("")
-	t.row("BACKEND", "SERVER", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "LAST CHECK")
+	t.row("BACKEND", "SERVER", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "DOWN", "CHECKS", "LAST CHECK")
 	for _, b := range o.Backends {
 		for i := range b.Servers {
 			serverRow(t, b.Name, &b.Servers[i])
@@ -57,7 +72,7 @@ func balancerRows(t *table, o *lb.Overview) {
 }
 
 func serverRow(t *table, backend string, s *lb.ServerStatus) {
-	state := s.State
+	state := s.Now()
 	if s.Backup {
 		state += ", backup"
 	}
@@ -68,7 +83,24 @@ func serverRow(t *table, backend string, s *lb.ServerStatus) {
 	if s.Last != nil {
 		check = fmt.Sprintf("%s, %s", s.Last.Detail, ago(s.Last.At))
 	}
-	t.row(backend, s.Name, s.Address, state, ago(s.Since), s.Active, s.Total, s.Failed, check)
+	down := ""
+	if s.Downtime > 0 {
+		down = span(s.Downtime)
+	}
+	t.row(backend, s.Name, s.Address, state, ago(s.Since), s.Active, s.Total, s.Failed, down, marks(s.History), check)
+}
+
+// marks are checks, the oldest first.
+func marks(checks []probes.Result) string {
+	var b strings.Builder
+	for i := range checks {
+		if checks[i].OK {
+			b.WriteByte('.')
+		} else {
+			b.WriteByte('x')
+		}
+	}
+	return b.String()
 }
 
 func addresses(list []netip.AddrPort) string {

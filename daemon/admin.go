@@ -23,6 +23,7 @@ import (
 	"helperd/services"
 	"helperd/services/dhcp"
 	"helperd/services/lb"
+	"helperd/services/lb/table"
 	"helperd/state"
 	"helperd/timeline"
 )
@@ -104,8 +105,9 @@ func (b backend) Nodes() []api.Node {
 	servers := map[string][]string{}
 	if balancer := find[*lb.Service](b.Daemon); balancer != nil {
 		for _, backend := range balancer.Table().Backends {
-			for _, s := range backend.Servers {
-				servers[s.Node] = append(servers[s.Node], backend.Name+" "+s.State)
+			for i := range backend.Servers {
+				s := &backend.Servers[i]
+				servers[s.Node] = append(servers[s.Node], backend.Name+" "+s.Now())
 			}
 		}
 	}
@@ -137,6 +139,19 @@ func (b backend) Leases() []api.Lease {
 
 // Balancer implements api.Backend.
 func (b backend) Balancer() any { return find[*lb.Service](b.Daemon).Table() }
+
+// OrderServers implements api.Backend.
+func (b backend) OrderServers(name, order string) (api.Ordered, error) {
+	admin, err := table.ParseAdmin(order)
+	if err != nil {
+		return api.Ordered{}, err
+	}
+	done, err := find[*lb.Service](b.Daemon).Order(name, admin)
+	if errors.Is(err, lb.ErrUnknown) {
+		return api.Ordered{}, fmt.Errorf("%w: %w", api.ErrUnknown, err)
+	}
+	return api.Ordered{Name: name, Order: order, Servers: done.Servers, Active: done.Active, Warnings: done.Warnings}, err
+}
 
 // Artifacts implements api.Backend.
 func (b backend) Artifacts() []artifacts.Row { return b.artifacts.Rows() }

@@ -123,6 +123,26 @@ func TestNodesSurvive(t *testing.T) {
 	}
 }
 
+func TestOrdersSurviveUntilForgotten(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for _, orders := range []map[string][]byte{
+		{"api/m0": []byte("1"), "api/m1": []byte("2")},
+		{"api/m0": nil, "api/m1": []byte("3"), "api/m2": nil},
+	} {
+		if err := s.PutOrders(orders); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	s = open(t, dir)
+	defer s.Close()
+	got, err := s.Orders()
+	if d := cmp.Diff(map[string][]byte{"api/m1": []byte("3")}, got); err != nil || d != "" {
+		t.Errorf("%v\n%s", err, d)
+	}
+}
+
 func TestDamagedFileIsRefusedWithARemedy(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "helperd.db"), bytes.Repeat([]byte("damage"), 10000), 0o600); err != nil {

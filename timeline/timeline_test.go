@@ -315,3 +315,21 @@ func TestFilesAreNoTroubleOfARunningSystem(t *testing.T) {
 		t.Errorf("hint %q on a ready node", h)
 	}
 }
+
+// TestOrdersAreNoSign: what people order of a server, and that bootstrap retires,
+// is no sign of the node; a server that has retired is no trouble any more.
+func TestOrdersAreNoSign(t *testing.T) {
+	tl, now := newTimeline()
+	tl.Emit(Event{Kind: LBUp, Node: worker.FQDN, Detail: "api/w0"})
+	tl.Emit(Event{Kind: LBDown, Node: worker.FQDN, Detail: "api/w0: connection refused"})
+	seen := tl.Story(worker.FQDN).Last
+	*now = now.Add(time.Minute)
+	tl.Emit(Event{Kind: LBOrdered, Node: worker.FQDN, Detail: "api/w0: drain, by the administrator"})
+	if s := tl.Story(worker.FQDN); s.Last != seen || s.Hint != "api/w0: connection refused" {
+		t.Errorf("after an order: seen %s, hint %q", s.Last, s.Hint)
+	}
+	tl.Emit(Event{Kind: LBRetired, Node: worker.FQDN, Detail: "api/w0: all masters answer"})
+	if s := tl.Story(worker.FQDN); s.Last != seen || s.Hint != "" || s.Stage != Ready {
+		t.Errorf("retired: seen %s, hint %q, stage %s", s.Last, s.Hint, s.Stage)
+	}
+}

@@ -131,6 +131,29 @@ func TestHTTPSCheck(t *testing.T) {
 	}
 }
 
+// TestCheckAsksByName: in TLS and in HTTP, on a port of its own, for a status of its own.
+func TestCheckAsksByName(t *testing.T) {
+	const host = "api-int.ocp4.example.com"
+	for _, want := range []int{http.StatusTeapot, http.StatusOK} {
+		r := newRig(t)
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.TLS.ServerName == host && r.Host == host && r.URL.Path == "/readyz" {
+				w.WriteHeader(http.StatusTeapot)
+			}
+		}))
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		c := quick
+		c.Type, c.Path, c.Host, c.Status, c.Port = plan.CheckHTTPS, "/readyz", host, want, int(hosted(s).Port())
+		r.apply(lbPlan(freeAddr(t, "127.0.0.1"), c, tcpServer("s1", freeAddr(t, "127.0.0.1"))))
+		state := "up"
+		if want != http.StatusTeapot {
+			state = "unready"
+		}
+		r.waitState("back", "s1", state)
+	}
+}
+
 // TestHangingServer: TCP answers and HTTP does not.
 func TestHangingServer(t *testing.T) {
 	r := newRig(t)

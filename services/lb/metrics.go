@@ -20,6 +20,14 @@ var (
 	backendRetries      = desc("helperd_lb_backend_retries_total", "Tries after a failed one, at the same server or another.", "backend")
 	backendNoServer     = desc("helperd_lb_backend_no_server_total", "Connections closed because no server took them.", "backend")
 	serverUp            = desc("helperd_lb_server_up", "1 while the server takes connections by its check.", "backend", "server")
+	backendDowntime     = desc("helperd_lb_backend_down_seconds_total", "Time that no server took connections.", "backend")
+	backendFalls        = desc("helperd_lb_backend_falls_total", "Times that the last server was lost.", "backend")
+	serverAdmin         = desc("helperd_lb_server_admin", "1 for what the administrator wants of the server: ready, drain or maint.", "backend", "server", "admin")
+	serverWeight        = desc("helperd_lb_server_weight", "Weight in force.", "backend", "server")
+	serverChecksFailed  = desc("helperd_lb_server_checks_failed_total", "Checks that were not answered well.", "backend", "server")
+	serverCheckSeconds  = desc("helperd_lb_server_check_duration_seconds", "Time that the last check took.", "backend", "server")
+	serverFalls         = desc("helperd_lb_server_falls_total", "Times that the server was up and is not any more.", "backend", "server")
+	serverDowntime      = desc("helperd_lb_server_down_seconds_total", "Time that the server was down or in maintenance.", "backend", "server")
 	serverActive        = desc("helperd_lb_server_active_connections", "Open connections.", "backend", "server")
 	serverConnections   = desc("helperd_lb_server_connections_total", "Connections made.", "backend", "server")
 	serverFailed        = desc("helperd_lb_server_failed_total", "Connections that could not be made.", "backend", "server")
@@ -35,6 +43,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		frontendConnections, frontendActive, frontendRefused, frontendTooFast, frontendUnnamed, frontendBadHead, backendRetries, backendNoServer,
+		backendDowntime, backendFalls, serverAdmin, serverWeight, serverChecksFailed, serverCheckSeconds, serverFalls, serverDowntime,
 		serverUp, serverActive, serverConnections, serverFailed, serverIn, serverOut,
 	} {
 		ch <- d
@@ -43,11 +52,14 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect gives their values.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	value := func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+		value(prometheus.CounterValue, d, float64(v), labels...)
 	}
 	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+		value(prometheus.GaugeValue, d, float64(v), labels...)
 	}
 	o := c.service.Table()
 	for _, f := range o.Frontends {
@@ -61,12 +73,23 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, b := range o.Backends {
 		count(backendRetries, b.Retries, b.Name)
 		count(backendNoServer, b.NoServer, b.Name)
-		for _, s := range b.Servers {
+		count(backendFalls, b.Falls, b.Name)
+		value(prometheus.CounterValue, backendDowntime, b.Downtime.Seconds(), b.Name)
+		for i := range b.Servers {
+			s := &b.Servers[i]
 			up := int64(0)
 			if s.State == table.Up.String() {
 				up = 1
 			}
 			gauge(serverUp, up, b.Name, s.Name)
+			gauge(serverAdmin, 1, b.Name, s.Name, s.Admin.String())
+			gauge(serverWeight, int64(s.Weight), b.Name, s.Name)
+			count(serverChecksFailed, s.ChecksFailed, b.Name, s.Name)
+			if s.Last != nil {
+				value(prometheus.GaugeValue, serverCheckSeconds, s.Last.Took.Seconds(), b.Name, s.Name)
+			}
+			count(serverFalls, s.Falls, b.Name, s.Name)
+			value(prometheus.CounterValue, serverDowntime, s.Downtime.Seconds(), b.Name, s.Name)
 			gauge(serverActive, s.Active, b.Name, s.Name)
 			count(serverConnections, s.Total, b.Name, s.Name)
 			count(serverFailed, s.Failed, b.Name, s.Name)

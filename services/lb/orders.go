@@ -14,7 +14,7 @@ import (
 )
 
 // ErrUnknown is returned for a server that is not in the table.
-var ErrUnknown = errors.New("unknown")
+var ErrUnknown = errors.New("no server")
 
 // fileWeight is the weight that a server has by the file.
 const fileWeight = -1

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/plan"
+	"helperd/services/lb/check"
 	"helperd/services/lb/table"
 	"helperd/timeline"
 )
@@ -214,11 +215,11 @@ func TestOrderTargets(t *testing.T) {
 		{"w1", []string{"a-http/w1", "a-https/w1", "git/g2"}, ""},
 		{"g1", []string{"db/g1", "git/g1"}, ""},
 		{"g2", []string{"git/g2"}, ""},
-		{"w0", nil, `ambiguous: "w0" is the name of several machines; write one of w0.a.example.com, w0.b.example.com`},
-		{"main", nil, `ambiguous: "main" is the name of several machines; write one of db/main, db2/main`},
-		{"w7", nil, `unknown server "w7"; did you mean w0, w1?`},
-		{"git/g3", nil, `unknown server "git/g3"; did you mean git/g1, git/g2?`},
-		{"loadbalancer", nil, "unknown server \"loadbalancer\"; `helperd lb` lists them"},
+		{"w0", nil, `"w0" is the name of several machines; write one of w0.a.example.com, w0.b.example.com`},
+		{"main", nil, `"main" is the name of several machines; write one of db/main, db2/main`},
+		{"w7", nil, `no server "w7"; did you mean w0, w1?`},
+		{"git/g3", nil, `no server "git/g3"; did you mean git/g1, git/g2?`},
+		{"loadbalancer", nil, "no server \"loadbalancer\"; `helperd lb` lists them"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.target, func(t *testing.T) {
@@ -300,6 +301,35 @@ func TestLostByWish(t *testing.T) {
 	}
 	if p := r.lb.Status().Problem; p != "" {
 		t.Errorf("status: %s", p)
+	}
+}
+
+// TestBootstrapEvents: people are told that bootstrap retired, and that it is used again.
+func TestBootstrapEvents(t *testing.T) {
+	r := newRig(t)
+	s := tcpServer("bootstrap", any1(1))
+	s.Bootstrap, s.Backup, s.Node = true, true, "bootstrap.ocp4.example.com"
+	r.apply(lbPlan(freeAddr(t, "127.0.0.1"), unchecked, s, tcpServer("m0", any1(2))))
+	g, m := r.group("back"), *r.member("back", "bootstrap")
+	turn := func(from, to table.State) {
+		r.lb.changed(check.Change{Group: g, Server: m, From: from, To: to, Detail: "refused"})
+	}
+	turn(table.Dead, table.Retired)
+	turn(table.Retired, table.Up)
+	var got []string
+	for _, e := range r.host.Events.Since(0) {
+		if e.Node != s.Node || e.Trouble() {
+			t.Errorf("event %+v", e)
+		}
+		got = append(got, string(e.Kind)+" "+e.Detail)
+	}
+	want := []string{
+		"lb.retired back/bootstrap: all masters have answered for 10 minutes and the API of bootstrap is down: it takes no connections any more; remove the node from the file when you like",
+		"lb.recalled back/bootstrap: a master does not answer, and bootstrap does: connections may go to it again; look at the masters",
+		"lb.up back/bootstrap",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

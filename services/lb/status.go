@@ -2,11 +2,9 @@ package lb
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"helperd/services"
 	"helperd/services/lb/table"
@@ -125,97 +123,5 @@ func (s *Service) counters() map[string]uint64 {
 		"no_server":   e.NoServer.Load(),
 		"bytes_in":    in,
 		"bytes_out":   out,
-	}
-}
-
-// Overview is what `helperd lb` shows.
-type Overview struct {
-	MaxConnections int64            `json:"max_connections"` // may be lower than configured: see the limit of open files
-	Active         int64            `json:"active"`
-	Frontends      []FrontendStatus `json:"frontends"`
-	Backends       []BackendStatus  `json:"backends"`
-}
-
-// FrontendStatus is what people see of a frontend.
-type FrontendStatus struct {
-	Name    string           `json:"name"`
-	Listen  []netip.AddrPort `json:"listen"`
-	Backend string           `json:"backend,omitempty"` // by default
-	Routes  []string         `json:"routes,omitempty"`  // backends that are chosen by name or node
-	Active  int64            `json:"active"`
-	Total   uint64           `json:"total"`
-	Refused uint64           `json:"refused"`  // clients that are not allowed
-	TooFast uint64           `json:"too_fast"` // clients above the rate
-	Unnamed uint64           `json:"unnamed"`  // connections that asked for no cluster's name and came from no node
-	BadHead uint64           `json:"bad_head"` // connections without the PROXY header that accept_proxy demands
-	// Stray is the last connection that was turned away.
-	Stray *StrayStatus `json:"last_turned_away,omitempty"`
-}
-
-// BackendStatus is what people see of a backend.
-type BackendStatus struct {
-	Name     string         `json:"name"`
-	Balance  string         `json:"balance"`
-	Check    string         `json:"check"`
-	Retries  uint64         `json:"retries"`   // tries after a failed one, at the same server or another
-	NoServer uint64         `json:"no_server"` // connections closed because no server took them
-	Servers  []ServerStatus `json:"servers"`
-}
-
-// ServerStatus is what people see of a server.
-type ServerStatus struct {
-	Name    string         `json:"name"`
-	Node    string         `json:"node,omitempty"`
-	Address netip.AddrPort `json:"address"`
-	State   string         `json:"state"`
-	Since   time.Time      `json:"since,omitzero"`
-	Backup  bool           `json:"backup,omitempty"`
-	Weight  int            `json:"weight"`
-	// Fallback: takes connections although it is unready, because no server is up.
-	Fallback bool          `json:"fallback,omitempty"`
-	Last     *table.Result `json:"last_check,omitempty"`
-	Active   int64         `json:"active"`
-	Total    uint64        `json:"total"`
-	Failed   uint64        `json:"failed"` // connections that could not be made
-	BytesIn  uint64        `json:"bytes_in"`
-	BytesOut uint64        `json:"bytes_out"`
-}
-
-// Table shows frontends, backends and servers as they are now.
-func (s *Service) Table() Overview {
-	s.mu.Lock()
-	t, strays := s.table, maps.Clone(s.lastStrays)
-	s.mu.Unlock()
-	o := Overview{MaxConnections: t.MaxConnections, Active: s.engine.Active(), Frontends: []FrontendStatus{}, Backends: []BackendStatus{}}
-	for _, f := range t.Frontends {
-		o.Frontends = append(o.Frontends, FrontendStatus{
-			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(),
-			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
-			TooFast: f.Counters.TooFast.Load(), Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), Stray: strays[f.Config.Name],
-		})
-	}
-	for _, g := range t.Groups {
-		b := BackendStatus{
-			Name: g.Name, Balance: string(g.Config.Balance), Check: string(g.Config.Check.Type),
-			Retries: g.Retries.Load() + g.Redispatches.Load(), NoServer: g.NoneUp.Load(), Servers: []ServerStatus{},
-		}
-		for i := range g.Members {
-			b.Servers = append(b.Servers, serverStatus(&g.Members[i]))
-		}
-		o.Backends = append(o.Backends, b)
-	}
-	return o
-}
-
-func serverStatus(m *table.Member) ServerStatus {
-	state, since := m.State()
-	if state == table.Starting {
-		since = time.Time{}
-	}
-	return ServerStatus{
-		Name: m.Name, Node: m.Config.Node, Address: m.Address, State: state.String(), Since: since,
-		Backup: m.Config.Backup, Weight: m.Config.Weight, Fallback: state == table.Unready && m.Fallback(), Last: m.Last(),
-		Active: m.Active.Load(), Total: m.Total.Load(), Failed: m.Failed.Load(),
-		BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),
 	}
 }

@@ -12,9 +12,6 @@ import (
 	"helperd/services/lb/table"
 )
 
-// ErrAmbiguous is returned for a name that several machines have.
-var ErrAmbiguous = errors.New("ambiguous")
-
 // named is how many names an error suggests.
 const named = 5
 
@@ -105,7 +102,7 @@ func ambiguous(name string, nodes map[*plan.Node][]*table.Member, plain []*table
 		names = append(names, keyOf(m).String())
 	}
 	slices.Sort(names)
-	return fmt.Errorf("%w: %q is the name of several machines; write one of %s", ErrAmbiguous, name, strings.Join(names, ", "))
+	return fmt.Errorf("%q is the name of several machines; write one of %s", name, strings.Join(names, ", "))
 }
 
 // unknown says that there is no such server, and which are meant perhaps. The caller holds mu.
@@ -123,7 +120,7 @@ func (s *Service) unknown(name string) error {
 	}
 	near := suggest.Near(name, words)
 	if len(near) == 0 {
-		return fmt.Errorf("%w server %q; `helperd lb` lists them", ErrUnknown, name)
+		return fmt.Errorf("%w %q; `helperd lb` lists them", ErrUnknown, name)
 	}
-	return fmt.Errorf("%w server %q; did you mean %s?", ErrUnknown, name, strings.Join(near[:min(len(near), named)], ", "))
+	return fmt.Errorf("%w %q; did you mean %s?", ErrUnknown, name, strings.Join(near[:min(len(near), named)], ", "))
 }
