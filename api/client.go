@@ -85,8 +85,18 @@ func (c *Client) answer(ctx context.Context, by *http.Client, method, path strin
 	return nil, fmt.Errorf("%w: %s", ErrRefused, e.Error)
 }
 
-func ask[T any](ctx context.Context, c *Client, path string) (v T, err error) {
-	body, err := c.do(ctx, http.MethodGet, path)
+// ask gets what is at path.
+func ask[T any](ctx context.Context, c *Client, path string) (T, error) {
+	return decoded[T](ctx, c, http.MethodGet, path)
+}
+
+// tell orders something, and gives what became of it.
+func tell[T any](ctx context.Context, c *Client, path string) (T, error) {
+	return decoded[T](ctx, c, http.MethodPost, path)
+}
+
+func decoded[T any](ctx context.Context, c *Client, method, path string) (v T, err error) {
+	body, err := c.do(ctx, method, path)
 	if err != nil {
 		return v, err
 	}
@@ -117,16 +127,8 @@ func (c *Client) Balancer(ctx context.Context) (json.RawMessage, error) {
 
 // OrderServers makes servers of the balancer ready, drain or maint: those that
 // name stands for, which is BACKEND/SERVER, a node, or a server.
-func (c *Client) OrderServers(ctx context.Context, name, order string) (v Ordered, err error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/lb/servers/"+url.PathEscape(name)+"/"+url.PathEscape(order))
-	if err != nil {
-		return v, err
-	}
-	defer func() { _ = body.Close() }()
-	if err := json.NewDecoder(body).Decode(&v); err != nil {
-		return v, fmt.Errorf("answer of the daemon: %w", err)
-	}
-	return v, nil
+func (c *Client) OrderServers(ctx context.Context, name, order string) (Ordered, error) {
+	return tell[Ordered](ctx, c, "/v1/lb/servers/"+url.PathEscape(name)+"/"+url.PathEscape(order))
 }
 
 // Artifacts asks for the files that nodes boot.
@@ -204,16 +206,8 @@ func (c *Client) Reinstall(ctx context.Context, node string) error {
 
 // Arm opens the gate of a node's ignition file to its address, and gives when it closes.
 func (c *Client) Arm(ctx context.Context, node string) (time.Time, error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/arm")
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer func() { _ = body.Close() }()
-	var a Armed
-	if err := json.NewDecoder(body).Decode(&a); err != nil {
-		return time.Time{}, fmt.Errorf("answer of the daemon: %w", err)
-	}
-	return a.Until, nil
+	a, err := tell[Armed](ctx, c, "/v1/nodes/"+url.PathEscape(node)+"/arm")
+	return a.Until, err
 }
 
 // ISO orders a node to be installed and gives the ISO that does it, and its size
@@ -228,16 +222,7 @@ func (c *Client) ISO(ctx context.Context, node string) (io.ReadCloser, int64, er
 
 // ISOURL orders a node to be installed and gives the URL of the ISO that does it, with its token.
 func (c *Client) ISOURL(ctx context.Context, node string) (string, error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/iso/"+url.PathEscape(node)+"/url")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = body.Close() }()
-	var address string
-	if err := json.NewDecoder(body).Decode(&address); err != nil {
-		return "", fmt.Errorf("answer of the daemon: %w", err)
-	}
-	return address, nil
+	return tell[string](ctx, c, "/v1/iso/"+url.PathEscape(node)+"/url")
 }
 
 // Panic makes the next packet of a service panic. The daemon refuses unless it was started with test hooks.

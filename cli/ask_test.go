@@ -111,7 +111,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// A follower is `helperd events -f` in a process of its own.
+// A follower is a command that goes on, such as `helperd events -f`, in a process of its own.
 type follower struct {
 	cmd    *exec.Cmd
 	lines  *bufio.Scanner
@@ -120,7 +120,7 @@ type follower struct {
 
 func follow(t *testing.T, args ...string) *follower {
 	t.Helper()
-	f := &follower{cmd: exec.CommandContext(t.Context(), "helperd", append([]string{"events", "-f"}, args...)...)}
+	f := &follower{cmd: exec.CommandContext(t.Context(), "helperd", args...)}
 	f.cmd.Env = append(os.Environ(), "TZ=UTC")
 	f.cmd.Stderr = &f.stderr
 	out, err := f.cmd.StdoutPipe()
@@ -158,7 +158,7 @@ func TestFollow(t *testing.T) {
 	if _, err := serve(t, d, sock); err != nil {
 		t.Fatal(err)
 	}
-	f := follow(t, "--socket", sock)
+	f := follow(t, "events", "-f", "--socket", sock)
 	for range d.events.Since(0) {
 		f.next(t)
 	}
@@ -174,6 +174,38 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+func TestWatchBalancer(t *testing.T) {
+	sock := filepath.Join(t.TempDir(), "s")
+	srv, err := serve(t, healthy(), sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := func() *follower {
+		f := follow(t, "lb", "--watch", "--socket", sock)
+		for pictures := 0; pictures < 2; {
+			if strings.HasPrefix(f.next(t), "FRONTEND ") {
+				pictures++
+			}
+		}
+		return f
+	}
+	f := begin()
+	if err := f.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if _, code := f.end(t); code != 0 || f.stderr.Len() > 0 {
+		t.Errorf("after SIGINT: exit code %d, stderr %q", code, f.stderr.String())
+	}
+	f = begin()
+	_ = srv.Close()
+	if _, code := f.end(t); code != 4 {
+		t.Errorf("after the end of the daemon: exit code %d, want 4", code)
+	}
+	if _, stderr, code := run(t, "lb", "--watch", "-o", "json"); code != 2 || !strings.Contains(stderr, "--watch is for people") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
 func TestFollowOneNodeForScripts(t *testing.T) {
 	sock := filepath.Join(t.TempDir(), "s")
 	d := healthy()
@@ -181,8 +213,8 @@ func TestFollowOneNodeForScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asJSON := follow(t, "--socket", sock, "--node", "bootstrap", "-o", "json")
-	asYAML := follow(t, "--socket", sock, "--node", "bootstrap", "-o", "yaml")
+	asJSON := follow(t, "events", "-f", "--socket", sock, "--node", "bootstrap", "-o", "json")
+	asYAML := follow(t, "events", "-f", "--socket", sock, "--node", "bootstrap", "-o", "yaml")
 	var printed []timeline.Event
 	for range 3 {
 		var e timeline.Event

@@ -193,7 +193,7 @@ func healthy() *daemon {
 				{Name: "tftp", Status: services.Status{State: services.Disabled}},
 				{Name: "lb", Status: services.Status{State: services.Up, Listeners: []socket.Status{
 					bound("tcp", "192.168.67.2:80"), bound("tcp", "192.168.67.2:443"), bound("tcp", "192.168.67.2:6443"), bound("tcp", "192.168.67.2:22623"),
-				}}},
+				}, Notes: []string{"by order of the administrator: git/g1 drain; `helperd lb ready` takes an order back"}}},
 				{Name: "dhcp", Status: services.Status{State: services.Up, Listeners: []socket.Status{
 					{Network: "udp", Address: "0.0.0.0:67", Device: "eth0", Bound: true},
 				}}},

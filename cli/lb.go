@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 )
 
 func (a *app) lbCmd() *cobra.Command {
+	var watch bool
 	c := a.talks(&cobra.Command{
 		Use:   "lb",
 		Short: "Show the balancer: frontends, backends and the state of every server",
@@ -22,13 +24,23 @@ func (a *app) lbCmd() *cobra.Command {
 			"server was not up. CHECKS are the last 16 checks, the oldest first: a dot was answered well, an x was not.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, raw, err := a.balancer(c.Context())
-			if err != nil {
-				return err
+			if watch && a.output != asTable {
+				return usageError("--watch is for people; ask again and again with -o %s instead", a.output)
 			}
-			return a.show(c.OutOrStdout(), raw, func(t *table) { balancerRows(t, &o) })
+			show := func(w io.Writer) error {
+				o, raw, err := a.balancer(c.Context())
+				if err != nil {
+					return err
+				}
+				return a.show(w, raw, func(t *table) { balancerRows(t, &o) })
+			}
+			if watch {
+				return refresh(c.Context(), c.OutOrStdout(), show)
+			}
+			return show(c.OutOrStdout())
 		},
 	})
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show the table again every second")
 	c.AddCommand(a.orderCmds()...)
 	return c
 }

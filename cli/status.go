@@ -95,7 +95,7 @@ func listener(l socket.Status) string {
 	return text
 }
 
-// problemLines says what keeps a service from its work, one thing a line.
+// problemLines says what keeps a service from its work, and what people may have forgotten, one thing a line.
 func problemLines(t *table, svc *api.Service) {
 	var lines []string
 	for l := range strings.Lines(svc.Problem) {
@@ -107,6 +107,7 @@ func problemLines(t *table, svc *api.Service) {
 	if svc.Panics > 0 {
 		lines = append(lines, fmt.Sprintf("panics since the start: %d; it goes on after each, the log has the stack", svc.Panics))
 	}
+	lines = append(lines, svc.Notes...)
 	if len(lines) == 0 {
 		return
 	}

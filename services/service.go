@@ -55,6 +55,8 @@ type Status struct {
 	Listeners []socket.Status `json:"listeners,omitempty"`
 	// Problem is what keeps the service from its work and what to do about it, one a line.
 	Problem string `json:"problem,omitempty"`
+	// Notes are what people may have forgotten and is no problem, such as a server that they drained.
+	Notes []string `json:"notes,omitempty"`
 	// Counters are totals since the start, such as queries.
 	Counters map[string]uint64 `json:"counters,omitempty"`
 }

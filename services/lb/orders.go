@@ -31,8 +31,14 @@ type order struct {
 
 func (o order) none() bool { return o.Admin == table.Ready && o.Weight == nil }
 
-func (o order) equal(p order) bool {
-	return o.Admin == p.Admin && (o.Weight == nil) == (p.Weight == nil) && (o.Weight == nil || *o.Weight == *p.Weight)
+func (o order) equal(p order) bool { return o.Admin == p.Admin && o.weight() == p.weight() }
+
+// String is such as "drain" or "ready, weight 3".
+func (o order) String() string {
+	if o.Weight == nil {
+		return o.Admin.String()
+	}
+	return fmt.Sprintf("%s, weight %d", o.Admin, *o.Weight)
 }
 
 func (o order) weight() int {
@@ -136,6 +142,20 @@ func (s *Service) obey(t *table.Table) {
 			}
 		}
 	}
+}
+
+// ordered reminds of the orders in force; empty: there are none. The caller holds mu.
+func (s *Service) ordered() string {
+	var list []string
+	for m := range s.table.Members() {
+		if o, ok := s.orders[keyOf(m)]; ok {
+			list = append(list, keyOf(m).String()+" "+o.String())
+		}
+	}
+	if list == nil {
+		return ""
+	}
+	return "by order of the administrator: " + some(list) + "; `helperd lb ready` takes an order back"
 }
 
 // forget drops the orders of servers that left the file. The caller holds mu.

@@ -284,8 +284,13 @@ func TestLostByWish(t *testing.T) {
 	if diff := cmp.Diff(want, done.Warnings); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if st := r.lb.Status(); st.Problem != want[0] {
+	st := r.lb.Status()
+	if st.Problem != want[0] {
 		t.Errorf("status: %s", st.Problem)
+	}
+	notes := []string{"by order of the administrator: back/a drain, back/b maint; `helperd lb ready` takes an order back"}
+	if diff := cmp.Diff(notes, st.Notes); diff != "" {
+		t.Error(diff)
 	}
 	if b := r.group("back"); b.Downtime(time.Now()) <= 0 || b.Falls.Load() != 1 {
 		t.Errorf("the backend fell %d times and was down for %s", b.Falls.Load(), b.Downtime(time.Now()))
@@ -299,8 +304,8 @@ func TestLostByWish(t *testing.T) {
 	if _, err := r.lb.Order("a", table.Ready); err != nil {
 		t.Fatal(err)
 	}
-	if p := r.lb.Status().Problem; p != "" {
-		t.Errorf("status: %s", p)
+	if st := r.lb.Status(); st.Problem != "" || st.Notes != nil {
+		t.Errorf("status: %+v", st)
 	}
 }
 

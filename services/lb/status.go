@@ -27,6 +27,9 @@ func (s *Service) Status() services.Status {
 			st.Degrade(p)
 		}
 	}
+	if n := s.ordered(); n != "" {
+		st.Notes = append(st.Notes, n)
+	}
 	st.Counters = s.counters()
 	return st
 }
@@ -67,11 +70,7 @@ func lost(g *table.Group) string {
 	if fallback {
 		result = "those that still answer on the fallback path get the connections"
 	}
-	more := ""
-	if len(why) > shown {
-		why, more = why[:shown], fmt.Sprintf(" and %d more", len(why)-shown)
-	}
-	list := strings.Join(why, ", ") + more
+	list := some(why)
 	switch {
 	case ordered == nil:
 		return fmt.Sprintf("backend %s has no server left that is up (%s), %s: look at these servers", g.Name, list, result)
@@ -95,6 +94,14 @@ func wished(m *table.Member, st table.State) string {
 
 // shown is how many servers a problem lists.
 const shown = 5
+
+// some lists the first servers, and says how many there are more.
+func some(list []string) string {
+	if len(list) > shown {
+		return strings.Join(list[:shown], ", ") + fmt.Sprintf(" and %d more", len(list)-shown)
+	}
+	return strings.Join(list, ", ")
+}
 
 // addresses are those that are asked for, in order. The caller holds mu.
 func (s *Service) addresses() []netip.AddrPort {

@@ -87,6 +87,26 @@ func TestBalancer(t *testing.T) {
 			}
 		}
 	})
+	whole := t // what the second daemon serves
+	t.Run("a drained node takes no new connection, also after a restart", func(t *testing.T) {
+		router := func() string { return balanced(t, client, "443", "app.apps.ocp4.example.com") }
+		first := router()
+		r.Order(t, "lb", "drain", first)
+		other := router()
+		if other == first || !strings.HasPrefix(other, "worker-") {
+			t.Fatalf("%s was drained, and %s answered", first, other)
+		}
+		r.Stop(t)
+		r.Start(whole)
+		await(t, "the routers are up again", 20*time.Second, func() bool { return strings.Count(r.Balancer(t), `"state": "up"`) >= 4 })
+		for range 5 {
+			if who := router(); who != other {
+				t.Errorf("after a restart %s answered", who)
+			}
+		}
+		r.Order(t, "lb", "ready", first)
+		await(t, "the node that was drained is back", 20*time.Second, func() bool { return router() == first })
+	})
 	t.Run("machine config is closed to outsiders", func(t *testing.T) {
 		if who := balanced(t, outsider, "22623", "api-int.ocp4.example.com"); strings.HasPrefix(who, "master-") {
 			t.Errorf("an outsider reached the machine config server of %s", who)
