@@ -126,7 +126,7 @@ func (m *master) gone(l *net.TCPListener) bool {
 
 func (m *master) serve(c net.Conn) {
 	// A client waits for the greeting, a check speaks first.
-	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 	in := bufio.NewReader(c)
 	first, err := in.Peek(1)
 	_ = c.SetReadDeadline(time.Time{})
