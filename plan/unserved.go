@@ -17,9 +17,6 @@ func (b *builder) unserved() {
 	for _, a := range b.c.Artifacts {
 		b.unservedArtifact(a)
 	}
-	if b.c.LB.Enabled && b.c.LB.StatsSocket != "" {
-		b.later("lb", "stats_socket: the HAProxy runtime API is not served yet")
-	}
 	if len(b.p.NFS.Exports) > 0 {
 		b.later("nfs", "exports are checked and not served yet; keep the NFS server of the system")
 	}

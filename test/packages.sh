@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# One line a need: alternatives of programs or files, Debian package, Fedora package.
+# One line a need: alternatives of programs or files, Debian package, Fedora package; -: it has none.
 demo='
 /usr/lib/ipxe/snponly.efi,/usr/share/ipxe/ipxe-snponly-x86_64.efi ipxe ipxe-bootimgs-x86
 '
@@ -38,6 +38,11 @@ ncat ncat nmap-ncat
 openssl openssl openssl
 tcpdump tcpdump tcpdump
 strace strace strace
+haproxy haproxy haproxy
+hatop hatop hatop
+tmux tmux tmux
+socat socat socat
+prometheus-haproxy-exporter prometheus-haproxy-exporter -
 grub-script-check,grub2-script-check grub-common grub2-tools-minimal
 xz xz-utils xz
 xorriso xorriso xorriso
@@ -88,6 +93,7 @@ look() {
     local what deb rpm
     while read -r what deb rpm; do
         if [ -z "$what" ] || present "$what"; then continue; fi
+        if [ $system = fedora ] && [ "$rpm" = - ]; then continue; fi
         missing+=("${what%%,*}")
         if [ $system = fedora ]; then packages+=("$rpm"); else packages+=("$deb"); fi
     done <<<"$needs"

@@ -16,8 +16,14 @@ const rampStep = time.Second
 
 // Serve accepts and probes until ctx ends; then open connections are closed.
 func (s *Service) Serve(ctx context.Context) error {
+	defer func(daemon context.Context) {
+		if daemon.Err() != nil { // no Serve will come
+			s.runtime.Close()
+		}
+	}(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.runtime.Serve(ctx)
 	s.host.Guard.Loop(ctx, "lb observer", s.observe)
 	s.host.Guard.Loop(ctx, "lb slow start", s.ramp)
 	s.mu.Lock()

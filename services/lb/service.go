@@ -15,6 +15,7 @@ import (
 	"helperd/services"
 	"helperd/services/lb/check"
 	"helperd/services/lb/engine"
+	"helperd/services/lb/runtimeapi"
 	"helperd/services/lb/table"
 )
 
@@ -33,6 +34,8 @@ type Service struct {
 	monitor *check.Monitor
 	sights  chan sight
 	strays  chan engine.Stray
+	runtime *runtimeapi.Server
+	started time.Time
 
 	mu         sync.Mutex
 	table      *table.Table
@@ -41,6 +44,8 @@ type Service struct {
 	enabled    bool
 	orders     map[orderKey]order      // nil: not read yet
 	lastStrays map[string]*StrayStatus // by the name of the frontend
+	ceiling    int64                   // of connections, by the file and the open files
+	wanted     int64                   // a lower one by the runtime API; 0: none
 
 	saving sync.Mutex // held while orders are written, so that the last ones are on disk
 }
@@ -58,10 +63,11 @@ var _ services.Service = (*Service)(nil)
 func New(h services.Host) *Service {
 	s := &Service{
 		host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, lastStrays: map[string]*StrayStatus{},
-		sights: make(chan sight, 256), strays: make(chan engine.Stray, 256),
+		sights: make(chan sight, 256), strays: make(chan engine.Stray, 256), started: time.Now(),
 	}
 	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted, Stray: s.stray})
 	s.monitor = check.NewMonitor(h.Guard, s.changed, s.engine.Kill)
+	s.runtime = runtimeapi.New(controls{s}, h.Guard)
 	if h.Metrics != nil {
 		h.Metrics.MustRegister(&collector{s})
 	}
@@ -95,6 +101,10 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 			c.sockets[a] = sock
 		}
 	}
+	if c.runtime, err = s.runtime.Prepare(p.LB.StatsSocket); err != nil {
+		c.Discard()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -121,6 +131,7 @@ type change struct {
 	service *Service
 	table   *table.Table
 	sockets map[netip.AddrPort]*socket.Socket
+	runtime *runtimeapi.Change // nil when Prepare failed before
 	enabled bool
 }
 
@@ -129,13 +140,20 @@ func (c *change) Discard() {
 	for _, sock := range c.sockets {
 		sock.Release()
 	}
+	if c.runtime != nil {
+		c.runtime.Discard()
+	}
 }
 
 // Commit puts the table in force. Open connections go on; sockets that stay are not touched.
 func (c *change) Commit() {
 	s := c.service
+	c.runtime.Commit()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ceiling = c.table.MaxConnections; s.wanted > 0 {
+		c.table.MaxConnections = min(s.ceiling, s.wanted)
+	}
 	if c.enabled {
 		s.forget(c.table)
 	}

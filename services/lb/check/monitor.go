@@ -58,7 +58,7 @@ func (m *Monitor) Apply(ctx context.Context, t *table.Table) {
 	for _, g := range t.Groups {
 		for i := range g.Members {
 			member := &g.Members[i]
-			if !g.Checked(member) || member.Admin() == table.Maint {
+			if !g.Checked(member) || member.Admin() == table.Maint || !member.Watched() {
 				continue
 			}
 			keep[member.Server] = true

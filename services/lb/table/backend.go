@@ -68,8 +68,8 @@ type choice struct {
 
 // Open and Load make choice a balance.Pool.
 func (c *choice) Open(i int) bool {
-	limit := c.members[i].Config.MaxConnections
-	return limit == 0 || c.members[i].Active.Load() < int64(limit)
+	limit := c.members[i].Limit()
+	return limit == 0 || c.members[i].Active.Load() < limit
 }
 
 func (c *choice) Load(i int) int64 { return c.members[i].Active.Load() }

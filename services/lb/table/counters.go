@@ -75,6 +75,7 @@ type Counters struct {
 
 	places  atomic.Int64 // taken: those of Active, and of connections that are being accepted
 	stalled atomic.Bool
+	limit   atomic.Int64 // of connections, instead of that of the file; 0: none
 }
 
 // Place takes a place when fewer than limit are taken; 0: no limit.

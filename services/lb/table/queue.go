@@ -113,7 +113,7 @@ func (b *Backend) take(c *choice, client netip.Addr, tried []*Server) (s *Server
 			return nil, c.left(tried)
 		}
 		// Another worker may have taken the last place since: then that server is full, and the next one is chosen.
-		if m := &c.members[i]; m.Reserve(int64(m.Config.MaxConnections)) {
+		if m := &c.members[i]; m.Reserve(m.Limit()) {
 			m.Peak()
 			return m.Server, false
 		}

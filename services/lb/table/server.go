@@ -41,6 +41,8 @@ type Server struct {
 	history  history
 	admin    atomic.Int32 // Admin
 	weight   atomic.Int32 // instead of that of the file, plus 1; 0: none
+	limit    atomic.Int64 // of connections, instead of that of the file; 0: none
+	ignored  atomic.Bool  // its checks are suspended
 	mu       sync.Mutex   // held while state or admin change
 }
 

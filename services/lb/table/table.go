@@ -62,9 +62,13 @@ const lastPart = 16
 
 // Limit is how many connections f may have; 0: no limit.
 func (t *Table) Limit(f *Frontend) int64 {
+	own := f.Counters.limit.Load()
+	if own == 0 {
+		own = int64(f.Config.MaxConnections)
+	}
 	switch {
-	case f.Config.MaxConnections > 0:
-		return int64(f.Config.MaxConnections)
+	case own > 0:
+		return own
 	case len(t.Frontends) > 1 && t.MaxConnections < math.MaxInt64:
 		return t.MaxConnections - t.MaxConnections/lastPart
 	}
