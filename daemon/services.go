@@ -19,6 +19,7 @@ import (
 	"helperd/services/lb"
 	"helperd/services/tftp"
 	"helperd/timeline"
+	"helperd/ui"
 )
 
 // service is a service with what the daemon keeps of it.
@@ -42,6 +43,7 @@ func (d *Daemon) addServices() {
 		{"tftp", func(h services.Host) services.Service { return tftp.New(h) }},
 		{"ftp", func(h services.Host) services.Service { return ftp.New(h) }},
 		{"lb", func(h services.Host) services.Service { return lb.New(h) }},
+		{"admin", func(h services.Host) services.Service { return ui.New(h, find[*lb.Service](d)) }},
 		{"dhcp", func(h services.Host) services.Service { return dhcp.New(h) }},
 	} {
 		svc := &service{fuse: &guard.Fuse{}}

@@ -23,7 +23,7 @@ func Compile(c *config.Config, f Facts) (*Plan, config.Diagnostics) {
 	b.lb()
 	b.nfs()
 	b.state()
-	b.p.Admin.Socket = c.Admin.Socket
+	b.p.Admin = Admin{Socket: c.Admin.Socket, Listen: c.Admin.Listen.AddrPort}
 	b.unserved()
 	b.p.index()
 	return b.p, b.ds.Sort()

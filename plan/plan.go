@@ -134,7 +134,10 @@ type Export struct {
 }
 
 // Admin says where people reach the daemon.
-type Admin struct{ Socket bool }
+type Admin struct {
+	Socket bool
+	Listen netip.AddrPort // of the web pages
+}
 
 // Unserved is a part of the file that this version does not serve.
 type Unserved struct {

@@ -27,7 +27,7 @@ func (b *builder) unserved() {
 		b.later("history", "configuration is not pulled from %s yet", b.c.History.Remote)
 	}
 	if b.c.Written("admin.listen") {
-		b.later("admin", "listen: there is no web UI on %s yet; use the command line on the socket", b.c.Admin.Listen)
+		b.later("admin", "listen: of the web UI only the balancer's table is there, http://%s/; for all else use the command line", b.c.Admin.Listen)
 	}
 }
 

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"helperd/services/lb/engine"
@@ -151,3 +152,9 @@ func (c controls) change(backend, server, what string, value any, do func(*table
 	c.host.Log.Info("server changed by the runtime API", "server", backend+"/"+server, what, value)
 	return nil
 }
+
+// Stats are the rows of HAProxy's statistics, for people.
+func (s *Service) Stats() []runtimeapi.Stat { return s.runtime.Stats() }
+
+// WriteStats writes HAProxy's statistics as CSV.
+func (s *Service) WriteStats(w io.Writer) error { return s.runtime.WriteCSV(w) }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -281,13 +280,6 @@ func usable(g *table.Group) (active, backup, weight int, since time.Time) {
 		weight = backups
 	}
 	return active, backup, weight, since
-}
-
-// WriteCSV writes what "show stat" answers.
-func (s *Server) WriteCSV(out io.Writer) error {
-	w := bufio.NewWriter(out)
-	writeCSV(w, s.rows())
-	return w.Flush()
 }
 
 func writeCSV(w *bufio.Writer, rows []*row) {

@@ -1,0 +1,155 @@
+package ui
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"helperd/internal/human"
+	"helperd/services/lb/runtimeapi"
+)
+
+//go:embed page.html style.css
+var files embed.FS
+
+var page = template.Must(template.New("page.html").Option("missingkey=zero").Funcs(template.FuncMap{
+	"size": size, "span": span, "tone": tone, "or": or, "count": count,
+}).ParseFS(files, "page.html"))
+
+// refresh is how often a browser loads the page again.
+const refresh = 5 * time.Second
+
+// view is what the page shows.
+type view struct {
+	Refresh   int // seconds
+	At        time.Time
+	Frontends []runtimeapi.Stat
+	Backends  []backend
+	Down      int // servers that should be up
+}
+
+type backend struct {
+	runtimeapi.Stat
+	Servers []runtimeapi.Stat
+}
+
+// Kinds of rows, of the column type.
+const (
+	frontendRow = "0"
+	backendRow  = "1"
+	serverRow   = "2"
+)
+
+func newView(rows []runtimeapi.Stat, now time.Time) view {
+	v := view{Refresh: int(refresh / time.Second), At: now}
+	var servers []runtimeapi.Stat
+	for _, r := range rows {
+		switch r["type"] {
+		case frontendRow:
+			v.Frontends = append(v.Frontends, r)
+		case serverRow:
+			servers = append(servers, r)
+			if strings.HasPrefix(r["status"], "DOWN") {
+				v.Down++
+			}
+		case backendRow:
+			v.Backends = append(v.Backends, backend{r, servers})
+			servers = nil
+		}
+	}
+	return v
+}
+
+// pages are all that is served.
+func (s *Service) pages() http.Handler {
+	style, _ := files.ReadFile("style.css") // it is embedded
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.host.Fuse.Check()
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "nothing can be changed here; use the command line", http.StatusMethodNotAllowed)
+		case strings.HasSuffix(r.RequestURI, ";csv"): // as /;csv and /haproxy?stats;csv
+			h.Set("Content-Type", "text/plain; charset=utf-8")
+			var b bytes.Buffer // a client that reads slowly holds nothing but this
+			_ = s.balancer.WriteStats(&b)
+			_, _ = w.Write(b.Bytes())
+		case r.URL.Path == "/":
+			var b bytes.Buffer
+			if err := page.Execute(&b, newView(s.balancer.Stats(), time.Now())); err != nil {
+				s.host.Log.Error("page not written", "err", err)
+				http.Error(w, "the page could not be written; the log of helperd says why", http.StatusInternalServerError)
+				return
+			}
+			h.Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = w.Write(b.Bytes())
+		case r.URL.Path == "/style.css":
+			h.Set("Content-Type", "text/css; charset=utf-8")
+			h.Set("Cache-Control", "max-age=300")
+			_, _ = w.Write(style)
+		default:
+			http.Error(w, "there is nothing here; the balancer's table is at /, and as CSV at /;csv", http.StatusNotFound)
+		}
+	})
+}
+
+func size(s string) string {
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return human.Size(n)
+}
+
+// count groups the digits of a number.
+func count(s string) string {
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+// span is seconds in their two largest units.
+func span(s string) string {
+	n, err := strconv.ParseInt(s, 10, 64)
+	switch {
+	case err != nil:
+		return ""
+	case n < 0:
+		return "never"
+	case n < 60:
+		return strconv.FormatInt(n, 10) + " s"
+	case n < 3600:
+		return strconv.FormatInt(n/60, 10) + " min " + strconv.FormatInt(n%60, 10) + " s"
+	case n < 86400:
+		return strconv.FormatInt(n/3600, 10) + " h " + strconv.FormatInt(n/60%60, 10) + " min"
+	}
+	return strconv.FormatInt(n/86400, 10) + " d " + strconv.FormatInt(n/3600%24, 10) + " h"
+}
+
+// tone is the class of a status.
+func tone(status string) string {
+	switch {
+	case strings.HasPrefix(status, "UP "), strings.HasPrefix(status, "DRAIN"), status == "PAUSED":
+		return "turning"
+	case status == "UP", status == "OPEN":
+		return "up"
+	case strings.HasPrefix(status, "DOWN"):
+		return "down"
+	}
+	return "off"
+}
+
+func or(s, none string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
