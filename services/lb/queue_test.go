@@ -108,10 +108,12 @@ func TestServerLimit(t *testing.T) {
 					return
 				}
 				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-				if err := echoed(c, "x"); err != nil {
-					t.Error(err)
-				}
+				err = echoed(c, "x")
 				_ = c.Close()
+				if err != nil {
+					t.Error(err)
+					return
+				}
 			}
 		})
 	}

@@ -126,6 +126,36 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// TestSourceGrows: a server that comes, or gets more weight, takes clients of the others and moves
+// no other one; the order of the file does not matter.
+func TestSourceGrows(t *testing.T) {
+	const clients = 4000
+	pick := func(names []string, weights []int, c int) string {
+		return names[New(plan.Source, names, weights).Pick(uint64(c), client(c), fake{})]
+	}
+	three, four := []string{"a", "b", "c"}, []string{"d", "c", "b", "a"}
+	came, heavier := 0, 0
+	for c := range clients {
+		was := pick(three, []int{100, 100, 100}, c)
+		if now := pick(four, []int{100, 100, 100, 100}, c); now == "d" {
+			came++
+		} else if now != was {
+			t.Fatalf("client %d moved from %s to %s when d came", c, was, now)
+		}
+		if now := pick(three, []int{100, 200, 100}, c); now == "b" && was != "b" {
+			heavier++
+		} else if now != was {
+			t.Fatalf("client %d moved from %s to %s when b got heavier", c, was, now)
+		}
+	}
+	if came < clients/4*8/10 || came > clients/4*12/10 {
+		t.Errorf("%d of %d clients went to a fourth server", came, clients)
+	}
+	if share := clients/2 - clients/3; heavier < share*8/10 || heavier > share*12/10 {
+		t.Errorf("%d of %d clients went to the one that got heavier", heavier, clients)
+	}
+}
+
 func TestRamp(t *testing.T) {
 	tests := []struct {
 		name      string
