@@ -15,10 +15,12 @@ var (
 	frontendActive      = desc("helperd_lb_frontend_active_connections", "Open connections.", "frontend")
 	frontendRefused     = desc("helperd_lb_frontend_refused_total", "Connections of clients that are not allowed.", "frontend")
 	frontendTooFast     = desc("helperd_lb_frontend_too_fast_total", "Connections of clients above their rate.", "frontend")
+	frontendAtLimit     = desc("helperd_lb_frontend_at_limit_total", "Times that accepting stopped at the limit of the frontend.", "frontend")
 	frontendUnnamed     = desc("helperd_lb_frontend_unnamed_total", "Connections closed because no cluster has the name they ask for and they come from no node.", "frontend")
 	frontendBadHead     = desc("helperd_lb_frontend_bad_proxy_headers_total", "Connections closed because they do not begin with the PROXY protocol as they must.", "frontend")
 	backendRetries      = desc("helperd_lb_backend_retries_total", "Tries after a failed one, at the same server or another.", "backend")
 	backendNoServer     = desc("helperd_lb_backend_no_server_total", "Connections closed because no server took them.", "backend")
+	backendQueued       = desc("helperd_lb_backend_queued_connections", "Connections that wait for a server with room.", "backend")
 	serverUp            = desc("helperd_lb_server_up", "1 while the server takes connections by its check.", "backend", "server")
 	backendDowntime     = desc("helperd_lb_backend_down_seconds_total", "Time that no server took connections.", "backend")
 	backendFalls        = desc("helperd_lb_backend_falls_total", "Times that the last server was lost.", "backend")
@@ -30,7 +32,8 @@ var (
 	serverDowntime      = desc("helperd_lb_server_down_seconds_total", "Time that the server was down or in maintenance.", "backend", "server")
 	serverActive        = desc("helperd_lb_server_active_connections", "Open connections.", "backend", "server")
 	serverConnections   = desc("helperd_lb_server_connections_total", "Connections made.", "backend", "server")
-	serverFailed        = desc("helperd_lb_server_failed_total", "Connections that could not be made.", "backend", "server")
+	serverFailed        = desc("helperd_lb_server_failed_total", "Connections that could not be made, after all tries.", "backend", "server")
+	serverRedispatches  = desc("helperd_lb_server_redispatches_total", "Connections that went to another server because this one failed.", "backend", "server")
 	serverIn            = desc("helperd_lb_server_received_bytes_total", "Bytes from clients.", "backend", "server")
 	serverOut           = desc("helperd_lb_server_sent_bytes_total", "Bytes to clients.", "backend", "server")
 )
@@ -42,9 +45,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe names the metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		frontendConnections, frontendActive, frontendRefused, frontendTooFast, frontendUnnamed, frontendBadHead, backendRetries, backendNoServer,
-		backendDowntime, backendFalls, serverAdmin, serverWeight, serverChecksFailed, serverCheckSeconds, serverFalls, serverDowntime,
-		serverUp, serverActive, serverConnections, serverFailed, serverIn, serverOut,
+		frontendConnections, frontendActive, frontendRefused, frontendTooFast, frontendAtLimit, frontendUnnamed, frontendBadHead, backendRetries, backendNoServer,
+		backendDowntime, backendFalls, backendQueued, serverAdmin, serverWeight, serverChecksFailed, serverCheckSeconds, serverFalls, serverDowntime,
+		serverUp, serverActive, serverConnections, serverFailed, serverRedispatches, serverIn, serverOut,
 	} {
 		ch <- d
 	}
@@ -67,12 +70,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(frontendActive, f.Active, f.Name)
 		count(frontendRefused, f.Refused, f.Name)
 		count(frontendTooFast, f.TooFast, f.Name)
+		count(frontendAtLimit, f.AtLimit, f.Name)
 		count(frontendUnnamed, f.Unnamed, f.Name)
 		count(frontendBadHead, f.BadHead, f.Name)
 	}
 	for _, b := range o.Backends {
 		count(backendRetries, b.Retries, b.Name)
 		count(backendNoServer, b.NoServer, b.Name)
+		gauge(backendQueued, b.Queued, b.Name)
 		count(backendFalls, b.Falls, b.Name)
 		value(prometheus.CounterValue, backendDowntime, b.Downtime.Seconds(), b.Name)
 		for i := range b.Servers {
@@ -93,6 +98,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(serverActive, s.Active, b.Name, s.Name)
 			count(serverConnections, s.Total, b.Name, s.Name)
 			count(serverFailed, s.Failed, b.Name, s.Name)
+			count(serverRedispatches, s.Redispatches, b.Name, s.Name)
 			count(serverIn, s.BytesIn, b.Name, s.Name)
 			count(serverOut, s.BytesOut, b.Name, s.Name)
 		}

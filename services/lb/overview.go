@@ -27,6 +27,7 @@ type FrontendStatus struct {
 	Refused uint64           `json:"refused"`  // clients that are not allowed
 	TooFast uint64           `json:"too_fast"` // clients above the rate
 	Unnamed uint64           `json:"unnamed"`  // connections that asked for no cluster's name and came from no node
+	AtLimit uint64           `json:"at_limit"` // times that accepting stopped at the frontend's limit
 	BadHead uint64           `json:"bad_head"` // connections without the PROXY header that accept_proxy demands
 	// Stray is the last connection that was turned away.
 	Stray *StrayStatus `json:"last_turned_away,omitempty"`
@@ -39,6 +40,8 @@ type BackendStatus struct {
 	Check    string         `json:"check"`
 	Retries  uint64         `json:"retries"`   // tries after a failed one, at the same server or another
 	NoServer uint64         `json:"no_server"` // connections closed because no server took them
+	Queued   int64          `json:"queued"`    // connections that wait for a server with room
+	MaxQueue int64          `json:"max_queue"` // most at a time
 	Down     bool           `json:"down"`      // no server takes connections
 	Falls    uint64         `json:"falls"`     // times that the last server was lost
 	Downtime time.Duration  `json:"downtime_ns"`
@@ -66,7 +69,8 @@ type ServerStatus struct {
 	Downtime     time.Duration  `json:"downtime_ns"` // since the start; maintenance included
 	Active       int64          `json:"active"`
 	Total        uint64         `json:"total"`
-	Failed       uint64         `json:"failed"` // connections that could not be made
+	Failed       uint64         `json:"failed"`       // connections that could not be made, after all tries
+	Redispatches uint64         `json:"redispatches"` // those that went to another server after this one failed
 	BytesIn      uint64         `json:"bytes_in"`
 	BytesOut     uint64         `json:"bytes_out"`
 }
@@ -94,7 +98,7 @@ func (s *Service) Table() Overview {
 		o.Frontends = append(o.Frontends, FrontendStatus{
 			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(),
 			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
-			TooFast: f.Counters.TooFast.Load(), Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), Stray: strays[f.Config.Name],
+			TooFast: f.Counters.TooFast.Load(), Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), AtLimit: f.Counters.AtLimit.Load(), Stray: strays[f.Config.Name],
 		})
 	}
 	now := time.Now()
@@ -102,6 +106,7 @@ func (s *Service) Table() Overview {
 		b := BackendStatus{
 			Name: g.Name, Balance: string(g.Config.Balance), Check: string(g.Config.Check.Type),
 			Retries: g.Retries.Load() + g.Redispatches.Load(), NoServer: g.NoneUp.Load(),
+			Queued: g.Queued.Load(), MaxQueue: g.MaxQueue.Load(),
 			Down: g.DownSince.Load() != 0, Falls: g.Falls.Load(), Downtime: g.Downtime(now), Servers: []ServerStatus{},
 		}
 		for i := range g.Members {
@@ -121,7 +126,7 @@ func serverStatus(m *table.Member, now time.Time) ServerStatus {
 		Name: m.Name, Node: m.Config.Node, Address: m.Address, State: state.String(), Since: since,
 		Backup: m.Config.Backup, Admin: m.Admin(), Weight: m.Weight(), Fallback: state == table.Unready && m.Fallback(), Last: m.Last(),
 		History: m.History(), ChecksFailed: m.ChecksFailed.Load(), Falls: m.Falls.Load(), Downtime: m.Downtime(now),
-		Active: m.Active.Load(), Total: m.Total.Load(), Failed: m.Failed.Load(),
+		Active: m.Active.Load(), Total: m.Total.Load(), Failed: m.Failed.Load(), Redispatches: m.Redispatches.Load(),
 		BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),
 	}
 }
