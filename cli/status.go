@@ -60,7 +60,9 @@ func statusRows(t *table, s *api.Status) {
 		serviceRow(t, &s.Services[i])
 	}
 	for _, u := range s.Unserved {
-		t.row(u.Service, "not served", "")
+		if !slices.ContainsFunc(s.Services, func(svc api.Service) bool { return svc.Name == u.Service }) { // else a part of it
+			t.row(u.Service, "not served", "")
+		}
 	}
 	for i := range s.Services {
 		problemLines(t, &s.Services[i])

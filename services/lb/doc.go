@@ -9,5 +9,7 @@
 // workers of their own (package engine); table holds the state that survives a reload.
 // It speaks the PROXY protocol to servers, versions 1 and 2, and understands both.
 //
-// Left out: UDP, HTTP routing beyond a connection's first Host, and the HAProxy runtime API.
+// What knows HAProxy's runtime API may use it on a unix socket (package runtimeapi).
+//
+// Left out: UDP, and HTTP routing beyond a connection's first Host.
 package lb

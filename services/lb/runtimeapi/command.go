@@ -15,11 +15,9 @@ type command struct {
 	run   func(c *client, args []string)
 }
 
-// commands in the order of help.
-var commands []command
-
-func init() { // it names itself: help lists it
-	commands = []command{
+// commands are all there are, in the order of help.
+func commands() []command {
+	return []command{
 		{"clear counters", "[all]", "clear max statistics counters (or all counters)", true, clearCounters},
 		{"disable frontend", "<frontend>", "temporarily disable specific frontend", true, pauseFrontend(true)},
 		{"disable agent", "<bk>/<srv>", "disable agent checks: there are none", true, agent(false)},
@@ -79,8 +77,7 @@ func (c *client) execute(words []string) {
 	if len(words) > 0 && words[0] == "@1" { // how a client of the master socket names its worker
 		words = words[1:]
 	}
-	for i := range commands {
-		k := &commands[i]
+	for _, k := range commands() {
 		args, ok := after(words, k.words)
 		switch {
 		case !ok:
@@ -99,7 +96,7 @@ func (c *client) execute(words []string) {
 		}
 	}
 	if len(words) == 0 {
-		c.say(info, "Unknown command. Please enter one of the following commands only:\n"+list(commands))
+		c.say(info, "Unknown command. Please enter one of the following commands only:\n"+list(commands()))
 		return
 	}
 	c.say(info, "Unknown command, but maybe one of the following ones is a better match:\n"+list(matching(words)))
@@ -119,7 +116,7 @@ func after(words []string, command string) (args []string, ok bool) {
 // matching gives the commands that begin as words do, else those with their first word, else all.
 func matching(words []string) []command {
 	var whole, first []command
-	for _, k := range commands {
+	for _, k := range commands() {
 		if f := strings.Fields(k.words); len(words) > 0 && f[0] == words[0] {
 			first = append(first, k)
 			if n := min(len(f), len(words)); slices.Equal(f[:n], words[:n]) {
@@ -133,13 +130,13 @@ func matching(words []string) []command {
 	case first != nil:
 		return first
 	}
-	return commands
+	return commands()
 }
 
 // list is a line for each command, and at the end those that always are there.
 func list(ks []command) string {
 	var b strings.Builder
-	for _, k := range commands {
+	for _, k := range commands() {
 		always := k.words == "help" || k.words == "prompt" || k.words == "quit"
 		if always || slices.ContainsFunc(ks, func(in command) bool { return in.words == k.words }) {
 			fmt.Fprintf(&b, "  %-40s: %s\n", strings.TrimSpace(k.words+" "+k.usage), k.help)
@@ -154,7 +151,7 @@ func help(c *client, args []string) {
 
 // split cuts a line into commands and those into words. A backslash takes the meaning from
 // a blank, a semicolon or a backslash behind it.
-func split(line string) (commands [][]string) {
+func split(line string) (parts [][]string) {
 	var words []string
 	var word strings.Builder
 	inside := false
@@ -175,15 +172,15 @@ func split(line string) (commands [][]string) {
 			end()
 		case b == ';':
 			end()
-			commands, words = append(commands, words), nil
+			parts, words = append(parts, words), nil
 		default:
 			word.WriteByte(b)
 			inside = true
 		}
 	}
 	end()
-	if words != nil || len(commands) == 0 {
-		commands = append(commands, words)
+	if words != nil || len(parts) == 0 {
+		parts = append(parts, words)
 	}
-	return commands
+	return parts
 }

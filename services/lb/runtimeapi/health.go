@@ -18,7 +18,6 @@ type checkStatus struct {
 var (
 	notChecked    = checkStatus{"UNK", 0, "Unknown"}
 	initializing  = checkStatus{"INI", 1, "Initializing"}
-	socketError   = checkStatus{"SOCKERR", 5, "Socket error"}
 	connected     = checkStatus{"L4OK", 6, "Layer4 check passed"}
 	connectLate   = checkStatus{"L4TOUT", 7, "Layer4 timeout"}
 	connectFailed = checkStatus{"L4CON", 8, "Layer4 connection problem"}

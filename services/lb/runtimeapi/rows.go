@@ -1,0 +1,279 @@
+package runtimeapi
+
+import (
+	"cmp"
+	"math"
+	"time"
+
+	"helperd/services/lb/table"
+)
+
+// firstID is what HAProxy 2.6 gives to the first proxy of a file.
+const firstID = 2
+
+// ids number frontends, backends and servers: the same name keeps its number over
+// reloads, and no other gets it.
+type ids struct {
+	proxies map[string]int            // by kind and name
+	servers map[string]map[string]int // by backend and name
+}
+
+func (d *ids) proxy(kind byte, name string) int {
+	key := string(kind) + name
+	if d.proxies[key] == 0 {
+		if d.proxies == nil {
+			d.proxies = map[string]int{}
+		}
+		d.proxies[key] = firstID + len(d.proxies)
+	}
+	return d.proxies[key]
+}
+
+func (d *ids) server(backend, name string) int {
+	of := d.servers[backend]
+	if of == nil {
+		if d.servers == nil {
+			d.servers = map[string]map[string]int{}
+		}
+		of = map[string]int{}
+		d.servers[backend] = of
+	}
+	if of[name] == 0 {
+		of[name] = len(of) + 1
+	}
+	return of[name]
+}
+
+// rows are those of "show stat", in the order of the file: frontends, then the servers of
+// each backend and the backend.
+func (s *Server) rows() []*row {
+	t, now := s.balancer.Current(), time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var rows []*row
+	for _, f := range t.Frontends {
+		rows = append(rows, s.frontendRow(t, f, now))
+	}
+	for _, g := range t.Groups {
+		iid := s.ids.proxy(backendRow, g.Name)
+		for i := range g.Members {
+			m := &g.Members[i]
+			rows = append(rows, serverRowOf(g, m, iid, s.ids.server(g.Name, m.Name), now))
+		}
+		rows = append(rows, backendRowOf(t, g, iid, now))
+	}
+	for _, r := range rows {
+		if base := s.cleared[rowKey{r.kind, r.iid, r.sid}]; base != nil && base.of == r.of {
+			r.less(base)
+		}
+	}
+	return rows
+}
+
+type rowKey struct {
+	kind     byte
+	iid, sid int
+}
+
+// clear makes counters begin at 0 for those who ask here. The metrics of helperd go on.
+func (s *Server) clear(all bool) {
+	t := s.balancer.Current()
+	for _, f := range t.Frontends {
+		f.Counters.ClearMax()
+	}
+	for _, g := range t.Groups {
+		g.ClearMax()
+		g.MaxQueue.Store(g.Queued.Load())
+		for i := range g.Members {
+			g.Members[i].ClearMax()
+		}
+	}
+	if !all {
+		return
+	}
+	s.mu.Lock()
+	s.cleared = nil
+	s.mu.Unlock()
+	cleared := map[rowKey]*row{}
+	for _, r := range s.rows() {
+		cleared[rowKey{r.kind, r.iid, r.sid}] = r
+	}
+	s.mu.Lock()
+	s.cleared = cleared
+	s.mu.Unlock()
+}
+
+func (s *Server) frontendRow(t *table.Table, f *table.Frontend, now time.Time) *row {
+	c := f.Counters
+	r := newRow(frontendRow, s.ids.proxy(frontendRow, f.Config.Name), 0, c)
+	r.up = true
+	r.set("pxname", f.Config.Name)
+	r.set("svname", "FRONTEND")
+	r.set("status", "OPEN")
+	if s.balancer.Paused(f.Config.Name) {
+		r.set("status", "PAUSED")
+	}
+	r.set("slim", cmp.Or(t.Limit(f), limit(t)))
+	r.traffic(&c.Traffic, now)
+	for _, name := range []string{"conn_rate", "conn_rate_max", "conn_tot"} {
+		r.cells[number[name]] = r.cells[number[map[string]string{"conn_rate": "rate", "conn_rate_max": "rate_max", "conn_tot": "stot"}[name]]]
+	}
+	r.set("dcon", c.Refused.Load()+c.TooFast.Load())
+	r.set("dreq", c.Unnamed.Load())
+	r.set("ereq", c.BadHead.Load())
+	return r
+}
+
+// limit is the number of connections in total, as far as the field can say it.
+func limit(t *table.Table) int64 { return min(t.MaxConnections, math.MaxUint32) }
+
+// traffic fills the columns of connections and bytes.
+func (r *row) traffic(c *table.Traffic, now time.Time) {
+	r.set("scur", max(c.Active.Load(), 0))
+	r.set("smax", c.MaxActive.Load())
+	r.set("stot", c.Total.Load())
+	r.set("bin", c.BytesIn.Load())
+	r.set("bout", c.BytesOut.Load())
+	r.set("rate", c.Rate.Rate(now.Unix()))
+	r.set("rate_max", c.Rate.Max())
+	if r.kind != frontendRow {
+		r.set("lbtot", c.Total.Load())
+		r.set("connect", c.Total.Load())
+	}
+}
+
+// failures fills the columns of what went wrong.
+func (r *row) failures(f *table.Failures, now time.Time) {
+	r.set("econ", f.Failed.Load())
+	r.set("eresp", f.ServerAborts.Load())
+	r.set("wretr", f.Retries.Load())
+	r.set("wredis", f.Redispatches.Load())
+	r.set("cli_abrt", f.ClientAborts.Load())
+	r.set("srv_abrt", f.ServerAborts.Load())
+	r.set("ctime", f.ConnectMicros.Load()/1000)
+	r.set("lastsess", -1)
+	if last := f.LastSession.Load(); last != 0 {
+		r.set("lastsess", max(now.Unix()-last, 0))
+	}
+}
+
+func serverRowOf(g *table.Group, m *table.Member, iid, sid int, now time.Time) *row {
+	r := newRow(serverRow, iid, sid, m.Server)
+	c := conditionOf(g, m)
+	_, since := m.State()
+	r.up, r.maint = c.up && !c.maint, c.maint
+	r.set("pxname", g.Name)
+	r.set("svname", m.Name)
+	r.set("addr", m.Address.String())
+	r.set("status", c.status())
+	r.set("weight", m.Weight())
+	r.set("uweight", m.Weight())
+	r.set("act", 1)
+	if m.Config.Backup {
+		r.set("act", 0)
+		r.set("bck", 1)
+	}
+	if n := m.Limit(); n > 0 {
+		r.set("slim", n)
+	}
+	if percent, slow := g.Throttle(m, now); slow {
+		r.set("throttle", percent)
+		r.set("weight", (m.Weight()*percent+99)/100)
+	}
+	r.set("lastchg", now.Sub(since))
+	r.traffic(&m.Traffic, now)
+	r.failures(&m.Failures, now)
+	r.set("used_conn_cur", max(m.Active.Load(), 0))
+	if c.checked {
+		r.checks(c, m, now)
+	}
+	return r
+}
+
+// checks fills the columns of a server that is probed.
+func (r *row) checks(c condition, m *table.Member, now time.Time) {
+	r.set("chkfail", m.ChecksFailed.Load())
+	r.set("chkdown", m.Falls.Load())
+	r.set("downtime", m.Downtime(now))
+	if c.maint {
+		return
+	}
+	last := m.Last()
+	st, code := statusOf(last)
+	r.set("check_status", st.name)
+	r.set("check_desc", st.text)
+	r.set("check_rise", c.rise)
+	r.set("check_fall", c.fall)
+	r.set("check_health", c.health)
+	r.set("last_chk", "")
+	if last == nil {
+		return
+	}
+	r.set("check_duration", last.Took.Milliseconds())
+	if code != 0 {
+		r.set("check_code", code)
+	}
+	if !last.OK {
+		r.set("last_chk", last.Detail)
+	}
+}
+
+func backendRowOf(t *table.Table, g *table.Group, iid int, now time.Time) *row {
+	r := newRow(backendRow, iid, 0, g.Backend)
+	active, backup, weight, since := usable(g)
+	r.up = active+backup > 0 || len(g.Members) == 0
+	r.set("pxname", g.Name)
+	r.set("svname", "BACKEND")
+	r.set("algo", string(g.Config.Balance))
+	r.set("status", "DOWN")
+	if r.up {
+		r.set("status", "UP")
+	}
+	r.set("qcur", g.Queued.Load())
+	r.set("qmax", g.MaxQueue.Load())
+	r.set("slim", limit(t))
+	r.set("weight", weight)
+	r.set("uweight", weight)
+	r.set("act", active)
+	r.set("bck", backup)
+	r.traffic(&g.Traffic, now)
+	r.failures(&g.Failures, now)
+	r.set("chkdown", g.Falls.Load())
+	if down := g.DownSince.Load(); down != 0 {
+		since = time.Unix(0, down)
+	}
+	if !since.IsZero() {
+		r.set("lastchg", now.Sub(since))
+	}
+	if len(g.Members) > 0 {
+		r.set("downtime", g.Downtime(now))
+	}
+	return r
+}
+
+// usable counts the servers that may get connections, their weight, and since when there is one.
+func usable(g *table.Group) (active, backup, weight int, since time.Time) {
+	backups := 0
+	for i := range g.Members {
+		m := &g.Members[i]
+		st, at := m.State()
+		takes := st == table.Up || st == table.Unready && m.Fallback()
+		if !takes || m.Admin() != table.Ready || m.Weight() == 0 {
+			continue
+		}
+		if m.Config.Backup {
+			backup++
+			backups += m.Weight()
+		} else {
+			active++
+			weight += m.Weight()
+		}
+		if since.IsZero() || at.Before(since) {
+			since = at
+		}
+	}
+	if active == 0 {
+		weight = backups
+	}
+	return active, backup, weight, since
+}
