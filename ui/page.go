@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"helperd/internal/human"
-	"helperd/services/lb/runtimeapi"
+	"helperd/services/lb/stats"
 )
 
 //go:embed page.html style.css
@@ -27,14 +27,14 @@ const refresh = 5 * time.Second
 type view struct {
 	Refresh   int // seconds
 	At        time.Time
-	Frontends []runtimeapi.Stat
+	Frontends []stats.Stat
 	Backends  []backend
 	Down      int // servers that should be up
 }
 
 type backend struct {
-	runtimeapi.Stat
-	Servers []runtimeapi.Stat
+	stats.Stat
+	Servers []stats.Stat
 }
 
 // Kinds of rows, of the column type.
@@ -44,9 +44,9 @@ const (
 	serverRow   = "2"
 )
 
-func newView(rows []runtimeapi.Stat, now time.Time) view {
+func newView(rows []stats.Stat, now time.Time) view {
 	v := view{Refresh: int(refresh / time.Second), At: now}
-	var servers []runtimeapi.Stat
+	var servers []stats.Stat
 	for _, r := range rows {
 		switch r["type"] {
 		case frontendRow:

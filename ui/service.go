@@ -15,7 +15,7 @@ import (
 	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services"
-	"helperd/services/lb/runtimeapi"
+	"helperd/services/lb/stats"
 )
 
 const (
@@ -31,7 +31,7 @@ const (
 
 // Balancer is what the pages ask.
 type Balancer interface {
-	Stats() []runtimeapi.Stat
+	Stats() []stats.Stat
 	WriteStats(w io.Writer) error
 }
 

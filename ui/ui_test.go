@@ -17,15 +17,15 @@ import (
 
 	"helperd/plan"
 	"helperd/services"
-	"helperd/services/lb/runtimeapi"
+	"helperd/services/lb/stats"
 	"helperd/services/servicetest"
 )
 
 // balancer is one with rows that are made up.
 type balancer struct{}
 
-func (balancer) Stats() []runtimeapi.Stat {
-	return []runtimeapi.Stat{
+func (balancer) Stats() []stats.Stat {
+	return []stats.Stat{
 		{"type": "0", "pxname": "ocp4-api", "svname": "FRONTEND", "status": "OPEN", "scur": "12345", "bin": "1048576"},
 		{"type": "2", "pxname": "ocp4-api", "svname": "<script>alert(1)</script>", "status": "DOWN", "check_status": "L4CON", "last_chk": "connection refused", "lastchg": "61"},
 		{"type": "2", "pxname": "ocp4-api", "svname": "master-1", "status": "UP", "bck": "1", "lastchg": "90000", "downtime": "3700"},

@@ -9,7 +9,7 @@
 // workers of their own (package engine); table holds the state that survives a reload.
 // It speaks the PROXY protocol to servers, versions 1 and 2, and understands both.
 //
-// What knows HAProxy's runtime API may use it on a unix socket (package runtimeapi).
+// What knows HAProxy's runtime API may use it on a unix socket (packages runtimeapi and stats).
 //
 // Left out: UDP, and HTTP routing beyond a connection's first Host.
 package lb

@@ -1,12 +1,14 @@
 package lb
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"time"
 
 	"helperd/services/lb/engine"
 	"helperd/services/lb/runtimeapi"
+	"helperd/services/lb/stats"
 	"helperd/services/lb/table"
 )
 
@@ -154,7 +156,17 @@ func (c controls) change(backend, server, what string, value any, do func(*table
 }
 
 // Stats are the rows of HAProxy's statistics, for people.
-func (s *Service) Stats() []runtimeapi.Stat { return s.runtime.Stats() }
+func (s *Service) Stats() []stats.Stat {
+	var all []stats.Stat
+	for _, r := range s.stats.Rows(controls{s}.Current(), time.Now()) {
+		all = append(all, r.Stat())
+	}
+	return all
+}
 
 // WriteStats writes HAProxy's statistics as CSV.
-func (s *Service) WriteStats(w io.Writer) error { return s.runtime.WriteCSV(w) }
+func (s *Service) WriteStats(out io.Writer) error {
+	w := bufio.NewWriter(out)
+	stats.WriteCSV(w, s.stats.Rows(controls{s}.Current(), time.Now()))
+	return w.Flush()
+}

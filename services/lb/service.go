@@ -16,6 +16,7 @@ import (
 	"helperd/services/lb/check"
 	"helperd/services/lb/engine"
 	"helperd/services/lb/runtimeapi"
+	"helperd/services/lb/stats"
 	"helperd/services/lb/table"
 )
 
@@ -34,6 +35,7 @@ type Service struct {
 	monitor *check.Monitor
 	sights  chan sight
 	strays  chan engine.Stray
+	stats   *stats.Collector
 	runtime *runtimeapi.Server
 	started time.Time
 
@@ -67,7 +69,8 @@ func New(h services.Host) *Service {
 	}
 	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted, Stray: s.stray})
 	s.monitor = check.NewMonitor(h.Guard, s.changed, s.engine.Kill)
-	s.runtime = runtimeapi.New(controls{s}, h.Guard)
+	s.stats = &stats.Collector{Paused: s.engine.Held}
+	s.runtime = runtimeapi.New(controls{s}, s.stats, h.Guard)
 	if h.Metrics != nil {
 		h.Metrics.MustRegister(&collector{s})
 	}

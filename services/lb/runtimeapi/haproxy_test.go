@@ -85,8 +85,8 @@ func haproxy(t *testing.T, p *plan.Plan) string {
 	return socket
 }
 
-// stats reads CSV into rows by "proxy/service" and columns by name.
-func stats(t *testing.T, text string) (names []string, rows map[string]map[string]string, order []string) {
+// readStats reads CSV into rows by "proxy/service" and columns by name.
+func readStats(t *testing.T, text string) (names []string, rows map[string]map[string]string, order []string) {
 	t.Helper()
 	text, ok := strings.CutPrefix(text, "# ")
 	if !ok || !strings.HasSuffix(text, "\n\n") {
@@ -115,7 +115,7 @@ func settled(t *testing.T, r *rig, socket string) {
 	want := map[string]string{"back/good": "L7OK", "back/red": "L7STS", "back/gone": "L4CON", "back/hang": "L7TOUT", "back/spare": "L7OK", "raw/r2": "L4OK"}
 	r.eventually("both have checked all servers", func() bool {
 		for _, path := range []string{r.path, socket} {
-			_, rows, _ := stats(t, ask(t, path, "show stat"))
+			_, rows, _ := readStats(t, ask(t, path, "show stat"))
 			for key, st := range want {
 				down := strings.HasPrefix(rows[key]["status"], "DOWN")
 				ok := st == "L7OK" || st == "L4OK"
@@ -149,8 +149,8 @@ func compare(t *testing.T, socket, path, command string) {
 
 func differences(t *testing.T, theirText, ourText string) (wrong []string) {
 	t.Helper()
-	theirs, them, order := stats(t, theirText)
-	ours, us, our := stats(t, ourText)
+	theirs, them, order := readStats(t, theirText)
+	ours, us, our := readStats(t, ourText)
 	if diff := cmp.Diff(theirs, ours); diff != "" {
 		return []string{"header: " + diff}
 	}

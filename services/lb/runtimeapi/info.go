@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"helperd/services/lb/stats"
 )
 
 // What we say that we are: clients choose by it what they may ask. The dash is what
@@ -139,7 +141,7 @@ func (s *Server) info() map[string]string {
 	for field, n := range map[string]int64{
 		"Nbthread": int64(total.Workers), "Nbproc": 1, "Process_num": 1, "Pid": int64(os.Getpid()), "Uptime_sec": int64(up / time.Second),
 		"PoolAlloc_MB": whole >> 20, "PoolUsed_MB": used >> 20, "PoolAlloc_bytes": whole, "PoolUsed_bytes": used,
-		"Ulimit-n": int64(min(files.Cur, 1<<31)), "Maxsock": int64(min(files.Cur, 1<<31)), "Maxconn": limit(t), "Hard_maxconn": min(total.Limit, math.MaxUint32),
+		"Ulimit-n": int64(min(files.Cur, 1<<31)), "Maxsock": int64(min(files.Cur, 1<<31)), "Maxconn": stats.Limit(t), "Hard_maxconn": min(total.Limit, math.MaxUint32),
 		"CurrConns": max(total.Active, 0), "CumConns": int64(total.Connections), "CumReq": int64(total.Connections),
 		"ConnRate": int64(rate), "MaxConnRate": int64(most), "SessRate": int64(rate), "MaxSessRate": int64(most),
 		"Tasks": int64(runtime.NumGoroutine()), "Idle_pct": int64(idle), "Jobs": max(total.Active, 0) + int64(listeners), "Listeners": int64(listeners),
@@ -218,7 +220,7 @@ func showInfo(c *client, args []string) {
 			fmt.Fprintf(c.out, "%d.%s.1:%s:%s:%s\n", f.number, f.name, f.tag, f.kind, text)
 		case "json":
 			_, _ = c.out.WriteString(separator + "{")
-			jsonField(c.out, f.number, f.name, f.tag, f.kind, text)
+			stats.JSONField(c.out, f.number, f.name, f.tag, f.kind, text)
 			separator = ","
 		default:
 			fmt.Fprintf(c.out, "%s: %s\n", f.name, text)

@@ -18,6 +18,7 @@ import (
 	"helperd/plan"
 	"helperd/services/lb/check"
 	"helperd/services/lb/engine"
+	"helperd/services/lb/stats"
 	"helperd/services/lb/table"
 )
 
@@ -215,7 +216,7 @@ func newRig(t *testing.T) *rig {
 	monitor.Apply(ctx, tab)
 	tab.Install(time.Now())
 	r.table = tab
-	r.server = New(r, r.guard)
+	r.server = New(r, &stats.Collector{Paused: r.Paused}, r.guard)
 	r.move(r.path)
 	r.server.Serve(ctx)
 	t.Cleanup(func() {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"helperd/internal/guard"
-	"helperd/services/lb/table"
+	"helperd/services/lb/stats"
 )
 
 // maxClients at a time; more wait in the kernel.
@@ -17,6 +17,7 @@ const maxClients = 32
 // A Server answers clients on one unix socket, which a reload may move.
 type Server struct {
 	balancer Balancer
+	stats    *stats.Collector
 	guard    *guard.Group
 	slots    chan struct{} // one for each client
 	usage    usageMeter
@@ -25,13 +26,11 @@ type Server struct {
 	listener *listener       // nil: none
 	serving  context.Context // of Serve while it runs, else nil
 	accepted <-chan struct{} // closed when nobody accepts from listener any more; nil: nobody ever did
-	ids      ids
-	cleared  map[rowKey]*row // what the counters were when somebody cleared them
 }
 
-// New gives a server of b that listens nowhere yet.
-func New(b Balancer, g *guard.Group) *Server {
-	return &Server{balancer: b, guard: g, slots: make(chan struct{}, maxClients)}
+// New gives a server of b that listens nowhere yet. What it shows are the rows of c.
+func New(b Balancer, c *stats.Collector, g *guard.Group) *Server {
+	return &Server{balancer: b, stats: c, guard: g, slots: make(chan struct{}, maxClients)}
 }
 
 // Path is where clients connect; empty: nowhere.
@@ -129,20 +128,6 @@ func (s *Server) Close() {
 		s.listener.close()
 		s.listener, s.accepted = nil, nil
 	}
-}
-
-// numbers are those of a backend and its server in all answers.
-func (s *Server) numbers(g *table.Group, m *table.Member) (backend, server int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ids.proxy(backendRow, g.Name), s.ids.server(g.Name, m.Name)
-}
-
-// number is that of a frontend or a backend.
-func (s *Server) number(kind byte, name string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ids.proxy(kind, name)
 }
 
 // accept takes clients of l until ctx ends or l is closed. The caller holds mu.

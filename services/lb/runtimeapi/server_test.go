@@ -126,7 +126,7 @@ func TestReload(t *testing.T) {
 func TestStableNumbers(t *testing.T) {
 	r := newRig(t)
 	numbers := func() map[string]string {
-		_, rows, _ := stats(t, r.ask("show stat"))
+		_, rows, _ := readStats(t, r.ask("show stat"))
 		m := map[string]string{}
 		for key, row := range rows {
 			m[key] = row["iid"] + "." + row["sid"]

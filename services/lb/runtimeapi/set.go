@@ -169,7 +169,9 @@ func (c *client) frontend(args []string) *table.Frontend {
 	return nil
 }
 
-func clearCounters(c *client, args []string) { c.server.clear(len(args) > 0 && args[0] == "all") }
+func clearCounters(c *client, args []string) {
+	c.server.stats.Clear(c.server.balancer.Current(), len(args) > 0 && args[0] == "all")
+}
 
 func shutdownSession(c *client, args []string) {
 	if len(args) == 0 {

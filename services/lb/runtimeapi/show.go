@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"helperd/services/lb/engine"
+	"helperd/services/lb/stats"
 	"helperd/services/lb/table"
 )
 
@@ -60,15 +61,15 @@ func showServersState(c *client, args []string) {
 	for _, g := range groups {
 		for i := range g.Members {
 			m := &g.Members[i]
-			be, srv := c.server.numbers(g, m)
-			k := conditionOf(g, m)
+			be, srv := c.server.stats.Numbers(g, m)
+			k := stats.ConditionOf(g, m)
 			_, since := m.State()
 			_, slow := g.Throttle(m, now)
-			status, result, check := notChecked, resultUnknown, 0
-			if last := m.Last(); k.checked {
-				status, _ = statusOf(last)
+			status, result, check := stats.NotChecked, resultUnknown, 0
+			if last := m.Last(); k.Checked {
+				status, _ = stats.StatusOf(last)
 				check = checkConfigured | checkEnabled
-				if k.maint {
+				if k.Maint {
 					check |= checkPaused
 				}
 				switch {
@@ -80,8 +81,8 @@ func showServersState(c *client, args []string) {
 				}
 			}
 			c.printf("%d %s %d %s %s %d %d %d %d %d %d %d %d %d 0 0 0 - %d - 0 %d - - 0\n",
-				be, g.Name, srv, m.Name, m.Address.Addr(), k.operational(slow), k.admin(), m.Weight(), m.Config.Weight, max(now.Sub(since), 0)/time.Second,
-				status.number, result, k.health, check, m.Address.Port(), g.Config.Check.Port)
+				be, g.Name, srv, m.Name, m.Address.Addr(), k.Operational(slow), k.Admin(), m.Weight(), m.Config.Weight, max(now.Sub(since), 0)/time.Second,
+				status.Number, result, k.Health, check, m.Address.Port(), g.Config.Check.Port)
 		}
 	}
 }
@@ -96,7 +97,7 @@ func showServersConn(c *client, args []string) {
 	for _, g := range groups {
 		for i := range g.Members {
 			m := &g.Members[i]
-			be, srv := c.server.numbers(g, m)
+			be, srv := c.server.stats.Numbers(g, m)
 			c.printf("%s/%s %d/%d %s %d - 0 %d %d 0 0 0 -1 0", g.Name, m.Name, be, srv, m.Address.Addr(), m.Address.Port(), max(m.Active.Load(), 0), m.MaxActive.Load())
 			for range workers {
 				c.printf(" 0")
@@ -152,11 +153,11 @@ func (c *client) sessionLine(s *engine.Session) {
 func (c *client) sessionDetail(s *engine.Session, now time.Time) {
 	c.printf("0x%x: [%s] id=%d proto=%s source=%s\n", s.ID, now.Add(-s.Age).Format("02/Jan/2006:15:04:05.000000"), s.ID, protocol(s), s.Client)
 	c.printf("  flags=0x0, phase=%s age=%s idle=%s\n", s.Phase, short(s.Age), short(s.Idle))
-	c.printf("  frontend=%s (id=%d mode=tcp), listener=? (id=1) addr=%s\n", s.Frontend, c.server.number(frontendRow, s.Frontend), s.Local)
+	c.printf("  frontend=%s (id=%d mode=tcp), listener=? (id=1) addr=%s\n", s.Frontend, c.server.stats.Number(stats.Frontend, s.Frontend), s.Local)
 	if s.Backend == "" {
 		c.printf("  backend=<NONE> (id=-1 mode=-)\n")
 	} else {
-		c.printf("  backend=%s (id=%d mode=tcp)\n", s.Backend, c.server.number(backendRow, s.Backend))
+		c.printf("  backend=%s (id=%d mode=tcp)\n", s.Backend, c.server.stats.Number(stats.Backend, s.Backend))
 	}
 	if s.Server == "" {
 		c.printf("  server=<NONE> (id=-1)\n")

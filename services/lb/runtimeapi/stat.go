@@ -1,104 +1,38 @@
 package runtimeapi
 
 import (
-	"bufio"
-	"fmt"
 	"strconv"
-	"strings"
-)
+	"time"
 
-func writeCSV(w *bufio.Writer, rows []*row) {
-	_, _ = w.WriteString(header() + "\n")
-	for _, r := range rows {
-		r.csv(w)
-	}
-}
+	"helperd/services/lb/stats"
+)
 
 // showStat answers "show stat [IID|PROXY TYPE SID] [json|typed|desc] [up|no-maint]".
 func showStat(c *client, args []string) {
-	rows := c.server.rows()
+	var q stats.Query
 	if len(args) >= 3 {
-		iid := proxyID(rows, args[0])
-		if iid == 0 {
-			c.fail("No such proxy.")
-			return
-		}
-		kinds, _ := strconv.Atoi(args[1])
-		sid, _ := strconv.Atoi(args[2])
-		rows = filter(rows, func(r *row) bool {
-			return (iid < 0 || r.iid == iid) && kinds&(1<<typeOf[r.kind]) != 0 && (r.kind != serverRow || sid < 0 || r.sid == sid)
-		})
+		q.Proxy = args[0]
+		q.Kinds, _ = strconv.Atoi(args[1])
+		q.SID, _ = strconv.Atoi(args[2])
 		args = args[3:]
 	}
-	format := ""
+	write := stats.WriteCSV
 	for _, a := range args {
 		switch a {
-		case "json", "typed":
-			format = a
+		case "json":
+			write = stats.WriteJSON
+		case "typed":
+			write = stats.WriteTyped
 		case "up":
-			countUp(rows)
-			rows = filter(rows, func(r *row) bool { return r.kind != serverRow || r.up })
+			q.Up = true
 		case "no-maint":
-			countUp(rows)
-			rows = filter(rows, func(r *row) bool { return !r.maint })
+			q.NoMaint = true
 		}
 	}
-	switch format {
-	case "typed":
-		for _, r := range rows {
-			r.typed(c.out)
-		}
-	case "json":
-		separator := "["
-		for _, r := range rows {
-			_, _ = c.out.WriteString(separator)
-			r.json(c.out)
-			separator = ","
-		}
-		if len(rows) == 0 {
-			_, _ = c.out.WriteString(separator)
-		}
-		_, _ = c.out.WriteString("]\n")
-	default:
-		writeCSV(c.out, rows)
+	rows, err := q.Select(c.server.stats.Rows(c.server.balancer.Current(), time.Now()))
+	if err != nil {
+		c.fail("No such proxy.")
+		return
 	}
-}
-
-// countUp makes backends say how many of their servers are up: not all of them are shown.
-func countUp(rows []*row) {
-	up, all := 0, 0
-	for _, r := range rows {
-		switch r.kind {
-		case serverRow:
-			all++
-			if r.up {
-				up++
-			}
-		case backendRow:
-			word, _, _ := strings.Cut(r.cells[number["status"]].text, " ")
-			r.set("status", fmt.Sprintf("%s (%d/%d)", word, up, all))
-			up, all = 0, 0
-		}
-	}
-}
-
-// proxyID gives the number of the proxy that is called so, or the number that name is; 0: neither.
-func proxyID(rows []*row, name string) int {
-	for _, r := range rows {
-		if r.cells[number["pxname"]].text == name {
-			return r.iid
-		}
-	}
-	n, _ := strconv.Atoi(name)
-	return n
-}
-
-func filter(rows []*row, keep func(*row) bool) []*row {
-	var kept []*row
-	for _, r := range rows {
-		if keep(r) {
-			kept = append(kept, r)
-		}
-	}
-	return kept
+	write(c.out, rows)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"helperd/services/lb/engine"
+	"helperd/services/lb/stats"
 )
 
 // TestPrompt: what hatop says first, and that the connection stays.
@@ -152,7 +153,7 @@ func TestClearCounters(t *testing.T) {
 	good.Leave()
 	good.BytesIn.Add(100)
 	column := func(row, name string) string {
-		_, rows, _ := stats(t, r.ask("show stat"))
+		_, rows, _ := readStats(t, r.ask("show stat"))
 		return rows[row][name]
 	}
 	if got := column("back/good", "stot") + column("back/good", "smax") + column("back/good", "bin") + column("front/FRONTEND", "stot"); got != "551005" {
@@ -182,7 +183,7 @@ func FuzzExecute(f *testing.F) {
 	}
 	r := &rig{fake: &fake{paused: map[string]bool{}}}
 	r.fake.table = fuzzTable(f)
-	server := New(r, nil)
+	server := New(r, &stats.Collector{Paused: r.Paused}, nil)
 	f.Fuzz(func(t *testing.T, line string) {
 		var b strings.Builder
 		c := &client{server: server, level: "admin", severity: "none", out: bufio.NewWriter(&b)}

@@ -1,8 +1,9 @@
-package runtimeapi
+package stats
 
 import (
 	"cmp"
 	"math"
+	"sync"
 	"time"
 
 	"helperd/services/lb/table"
@@ -18,8 +19,8 @@ type ids struct {
 	servers map[string]map[string]int // by backend and name
 }
 
-func (d *ids) proxy(kind byte, name string) int {
-	key := string(kind) + name
+func (d *ids) proxy(kind Kind, name string) int {
+	key := string(rune(kind)) + name
 	if d.proxies[key] == 0 {
 		if d.proxies == nil {
 			d.proxies = map[string]int{}
@@ -44,18 +45,28 @@ func (d *ids) server(backend, name string) int {
 	return of[name]
 }
 
-// rows are those of "show stat", in the order of the file: frontends, then the servers of
+// A Collector gives the rows of a balancer. It remembers their numbers, and what counters were when
+// somebody cleared them.
+type Collector struct {
+	// Paused reports whether a frontend accepts no connections.
+	Paused func(frontend string) bool
+
+	mu      sync.Mutex
+	ids     ids
+	cleared map[rowKey]*Row
+}
+
+// Rows are those of "show stat", in the order of the file: frontends, then the servers of
 // each backend and the backend.
-func (s *Server) rows() []*row {
-	t, now := s.balancer.Current(), time.Now()
+func (s *Collector) Rows(t *table.Table, now time.Time) []*Row {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var rows []*row
+	var rows []*Row
 	for _, f := range t.Frontends {
 		rows = append(rows, s.frontendRow(t, f, now))
 	}
 	for _, g := range t.Groups {
-		iid := s.ids.proxy(backendRow, g.Name)
+		iid := s.ids.proxy(Backend, g.Name)
 		for i := range g.Members {
 			m := &g.Members[i]
 			rows = append(rows, serverRowOf(g, m, iid, s.ids.server(g.Name, m.Name), now))
@@ -70,14 +81,28 @@ func (s *Server) rows() []*row {
 	return rows
 }
 
+// Numbers are those of a backend and its server.
+func (s *Collector) Numbers(g *table.Group, m *table.Member) (backend, server int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids.proxy(Backend, g.Name), s.ids.server(g.Name, m.Name)
+}
+
+// Number is that of a frontend or a backend.
+func (s *Collector) Number(kind Kind, name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids.proxy(kind, name)
+}
+
 type rowKey struct {
-	kind     byte
+	kind     Kind
 	iid, sid int
 }
 
-// clear makes counters begin at 0 for those who ask here. The metrics of helperd go on.
-func (s *Server) clear(all bool) {
-	t := s.balancer.Current()
+// Clear makes the highest values begin anew, and with all the counters of these rows begin at
+// 0. Whoever else reads the counters of t sees them count on.
+func (s *Collector) Clear(t *table.Table, all bool) {
 	for _, f := range t.Frontends {
 		f.Counters.ClearMax()
 	}
@@ -94,8 +119,8 @@ func (s *Server) clear(all bool) {
 	s.mu.Lock()
 	s.cleared = nil
 	s.mu.Unlock()
-	cleared := map[rowKey]*row{}
-	for _, r := range s.rows() {
+	cleared := map[rowKey]*Row{}
+	for _, r := range s.Rows(t, time.Now()) {
 		cleared[rowKey{r.kind, r.iid, r.sid}] = r
 	}
 	s.mu.Lock()
@@ -103,17 +128,17 @@ func (s *Server) clear(all bool) {
 	s.mu.Unlock()
 }
 
-func (s *Server) frontendRow(t *table.Table, f *table.Frontend, now time.Time) *row {
+func (s *Collector) frontendRow(t *table.Table, f *table.Frontend, now time.Time) *Row {
 	c := f.Counters
-	r := newRow(frontendRow, s.ids.proxy(frontendRow, f.Config.Name), 0, c)
+	r := newRow(Frontend, s.ids.proxy(Frontend, f.Config.Name), 0, c)
 	r.up = true
 	r.set("pxname", f.Config.Name)
 	r.set("svname", "FRONTEND")
 	r.set("status", "OPEN")
-	if s.balancer.Paused(f.Config.Name) {
+	if s.Paused(f.Config.Name) {
 		r.set("status", "PAUSED")
 	}
-	r.set("slim", cmp.Or(t.Limit(f), limit(t)))
+	r.set("slim", cmp.Or(t.Limit(f), Limit(t)))
 	r.traffic(&c.Traffic, now)
 	for _, name := range []string{"conn_rate", "conn_rate_max", "conn_tot"} {
 		r.cells[number[name]] = r.cells[number[map[string]string{"conn_rate": "rate", "conn_rate_max": "rate_max", "conn_tot": "stot"}[name]]]
@@ -124,11 +149,11 @@ func (s *Server) frontendRow(t *table.Table, f *table.Frontend, now time.Time) *
 	return r
 }
 
-// limit is the number of connections in total, as far as the field can say it.
-func limit(t *table.Table) int64 { return min(t.MaxConnections, math.MaxUint32) }
+// Limit is the number of connections in total, as far as the field can say it.
+func Limit(t *table.Table) int64 { return min(t.MaxConnections, math.MaxUint32) }
 
 // traffic fills the columns of connections and bytes.
-func (r *row) traffic(c *table.Traffic, now time.Time) {
+func (r *Row) traffic(c *table.Traffic, now time.Time) {
 	r.set("scur", max(c.Active.Load(), 0))
 	r.set("smax", c.MaxActive.Load())
 	r.set("stot", c.Total.Load())
@@ -136,14 +161,14 @@ func (r *row) traffic(c *table.Traffic, now time.Time) {
 	r.set("bout", c.BytesOut.Load())
 	r.set("rate", c.Rate.Rate(now.Unix()))
 	r.set("rate_max", c.Rate.Max())
-	if r.kind != frontendRow {
+	if r.kind != Frontend {
 		r.set("lbtot", c.Total.Load())
 		r.set("connect", c.Total.Load())
 	}
 }
 
 // failures fills the columns of what went wrong.
-func (r *row) failures(f *table.Failures, now time.Time) {
+func (r *Row) failures(f *table.Failures, now time.Time) {
 	r.set("econ", f.Failed.Load())
 	r.set("eresp", f.ServerAborts.Load())
 	r.set("wretr", f.Retries.Load())
@@ -157,11 +182,11 @@ func (r *row) failures(f *table.Failures, now time.Time) {
 	}
 }
 
-func serverRowOf(g *table.Group, m *table.Member, iid, sid int, now time.Time) *row {
-	r := newRow(serverRow, iid, sid, m.Server)
-	c := conditionOf(g, m)
+func serverRowOf(g *table.Group, m *table.Member, iid, sid int, now time.Time) *Row {
+	r := newRow(Server, iid, sid, m.Server)
+	c := ConditionOf(g, m)
 	_, since := m.State()
-	r.up, r.maint = c.up && !c.maint, c.maint
+	r.up, r.maint = c.up && !c.Maint, c.Maint
 	r.set("pxname", g.Name)
 	r.set("svname", m.Name)
 	r.set("addr", m.Address.String())
@@ -184,27 +209,27 @@ func serverRowOf(g *table.Group, m *table.Member, iid, sid int, now time.Time) *
 	r.traffic(&m.Traffic, now)
 	r.failures(&m.Failures, now)
 	r.set("used_conn_cur", max(m.Active.Load(), 0))
-	if c.checked {
+	if c.Checked {
 		r.checks(c, m, now)
 	}
 	return r
 }
 
 // checks fills the columns of a server that is probed.
-func (r *row) checks(c condition, m *table.Member, now time.Time) {
+func (r *Row) checks(c Condition, m *table.Member, now time.Time) {
 	r.set("chkfail", m.ChecksFailed.Load())
 	r.set("chkdown", m.Falls.Load())
 	r.set("downtime", m.Downtime(now))
-	if c.maint {
+	if c.Maint {
 		return
 	}
 	last := m.Last()
-	st, code := statusOf(last)
-	r.set("check_status", st.name)
-	r.set("check_desc", st.text)
+	st, code := StatusOf(last)
+	r.set("check_status", st.Name)
+	r.set("check_desc", st.Text)
 	r.set("check_rise", c.rise)
 	r.set("check_fall", c.fall)
-	r.set("check_health", c.health)
+	r.set("check_health", c.Health)
 	r.set("last_chk", "")
 	if last == nil {
 		return
@@ -218,8 +243,8 @@ func (r *row) checks(c condition, m *table.Member, now time.Time) {
 	}
 }
 
-func backendRowOf(t *table.Table, g *table.Group, iid int, now time.Time) *row {
-	r := newRow(backendRow, iid, 0, g.Backend)
+func backendRowOf(t *table.Table, g *table.Group, iid int, now time.Time) *Row {
+	r := newRow(Backend, iid, 0, g.Backend)
 	active, backup, weight, since := usable(g)
 	r.up = active+backup > 0 || len(g.Members) == 0
 	r.set("pxname", g.Name)
@@ -231,7 +256,7 @@ func backendRowOf(t *table.Table, g *table.Group, iid int, now time.Time) *row {
 	}
 	r.set("qcur", g.Queued.Load())
 	r.set("qmax", g.MaxQueue.Load())
-	r.set("slim", limit(t))
+	r.set("slim", Limit(t))
 	r.set("weight", weight)
 	r.set("uweight", weight)
 	r.set("act", active)

@@ -1,4 +1,4 @@
-package runtimeapi
+package stats
 
 import (
 	"bufio"
@@ -9,19 +9,22 @@ import (
 	"time"
 )
 
-// Kinds of rows: the letter of typed output.
+// A Kind of rows is the letter of typed output.
+type Kind byte
+
+// The kinds.
 const (
-	frontendRow = 'F'
-	backendRow  = 'B'
-	serverRow   = 'S'
+	Frontend Kind = 'F'
+	Backend  Kind = 'B'
+	Server   Kind = 'S'
 )
 
 // typeOf is the number of a kind of row, and its bit when rows are chosen is 1 << typeOf.
-var typeOf = map[byte]int{frontendRow: 0, backendRow: 1, serverRow: 2}
+var typeOf = map[Kind]int{Frontend: 0, Backend: 1, Server: 2}
 
-// A row of "show stat": a frontend, a backend or a server.
-type row struct {
-	kind     byte
+// A Row of "show stat": a frontend, a backend or a server.
+type Row struct {
+	kind     Kind
 	iid, sid int
 	of       any // the counters that it shows: another value is another thing of the same name
 	up       bool
@@ -35,10 +38,10 @@ type cell struct {
 }
 
 // newRow has zeroes where every row of its kind has a number.
-func newRow(kind byte, iid, sid int, of any) *row {
-	r := &row{kind: kind, iid: iid, sid: sid, of: of, cells: make([]cell, len(columns))}
+func newRow(kind Kind, iid, sid int, of any) *Row {
+	r := &Row{kind: kind, iid: iid, sid: sid, of: of, cells: make([]cell, len(columns))}
 	for i, c := range columns {
-		if c.kind != "str" && strings.IndexByte(c.rows, kind) >= 0 {
+		if c.kind != "str" && strings.IndexByte(c.rows, byte(kind)) >= 0 {
 			r.cells[i] = cell{"0", true}
 		}
 	}
@@ -51,10 +54,10 @@ func newRow(kind byte, iid, sid int, of any) *row {
 }
 
 // set gives a column a value: a string, a number, or a time in whole seconds.
-func (r *row) set(name string, v any) {
+func (r *Row) set(name string, v any) {
 	i, ok := number[name]
 	if !ok {
-		panic("runtimeapi: no column " + name)
+		panic("stats: no column " + name)
 	}
 	if d, ok := v.(time.Duration); ok {
 		v = int64(max(d, 0) / time.Second)
@@ -63,7 +66,7 @@ func (r *row) set(name string, v any) {
 }
 
 // less takes off what a counter was when somebody cleared it.
-func (r *row) less(base *row) {
+func (r *Row) less(base *Row) {
 	for i := range r.cells {
 		if !clearable(i) || !r.cells[i].set {
 			continue
@@ -81,15 +84,15 @@ func clearable(i int) bool {
 	return columns[i].tag[:min(2, len(columns[i].tag))] == "MC" && columns[i].name != "downtime"
 }
 
-func (r *row) tag(i int) string {
-	if r.kind == backendRow {
+func (r *Row) tag(i int) string {
+	if r.kind == Backend {
 		return columns[i].back
 	}
 	return columns[i].tag
 }
 
 // csv writes the row as a line.
-func (r *row) csv(w *bufio.Writer) {
+func (r *Row) csv(w *bufio.Writer) {
 	for i, c := range r.cells {
 		if columns[i].name == moduleColumn {
 			_, _ = w.WriteString("-,")
@@ -105,7 +108,7 @@ func (r *row) csv(w *bufio.Writer) {
 }
 
 // typed writes a line for each field that the row has.
-func (r *row) typed(w *bufio.Writer) {
+func (r *Row) typed(w *bufio.Writer) {
 	for i, c := range r.cells {
 		if c.set {
 			fmt.Fprintf(w, "%c.%d.%d.%d.%s.1:%s:%s:%s\n", r.kind, r.iid, r.sid, i, columns[i].name, r.tag(i), columns[i].kind, c.text)
@@ -113,17 +116,17 @@ func (r *row) typed(w *bufio.Writer) {
 	}
 }
 
-var objects = map[byte]string{frontendRow: "Frontend", backendRow: "Backend", serverRow: "Server"}
+var objects = map[Kind]string{Frontend: "Frontend", Backend: "Backend", Server: "Server"}
 
 // json writes the row as an array of its fields.
-func (r *row) json(w *bufio.Writer) {
+func (r *Row) json(w *bufio.Writer) {
 	separator := "["
 	for i, c := range r.cells {
 		if !c.set {
 			continue
 		}
 		fmt.Fprintf(w, `%s{"objType":%q,"proxyId":%d,"id":%d,`, separator, objects[r.kind], r.iid, r.sid)
-		jsonField(w, i, columns[i].name, r.tag(i), columns[i].kind, c.text)
+		JSONField(w, i, columns[i].name, r.tag(i), columns[i].kind, c.text)
 		separator = ","
 	}
 	_ = w.WriteByte(']')
@@ -138,8 +141,9 @@ var (
 	scopes = map[byte]string{'C': "Cluster", 'P': "Process", 'S': "Service"}
 )
 
-// jsonField writes what both kinds of JSON answers have of a field, and the brace that closes it.
-func jsonField(w *bufio.Writer, pos int, name, tag, kind, text string) {
+// JSONField writes what "show stat json" and "show info json" both have of a field, and the
+// brace that closes it. The tag is origin, nature and scope, each a letter.
+func JSONField(w *bufio.Writer, pos int, name, tag, kind, text string) {
 	value := text
 	if kind == "str" {
 		b, _ := json.Marshal(text) // of a string: it cannot fail
