@@ -31,6 +31,7 @@ curl curl curl
 nginx nginx-light nginx-core
 apache2,httpd apache2-bin httpd
 wrk wrk wrk
+haproxy haproxy haproxy
 lftp lftp lftp
 python3 python3 python3
 nc netcat-openbsd nmap-ncat
