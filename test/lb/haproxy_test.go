@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -155,7 +156,10 @@ func (c *cfg) backend(b *plan.Backend) {
 	if b.Balance == plan.Source {
 		c.line(" hash-type consistent")
 	}
-	c.line(" option allbackups")
+	c.line(" option allbackups") // not the first alone
+	if slices.ContainsFunc(b.Servers, func(s plan.Server) bool { return s.MaxConnections > 0 }) {
+		c.line(" option abortonclose") // who closes leaves the queue
+	}
 	c.line(" timeout connect %dms", b.ConnectTimeout.Milliseconds())
 	c.line(" timeout server %dms", b.ServerTimeout.Milliseconds())
 	c.line(" timeout queue %dms", b.QueueTimeout.Milliseconds())
