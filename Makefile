@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e-boot reload bootstorm kill fuzz bench bench-http bench-tftp clean
+.PHONY: help build demo test check race e2e-boot reload bootstorm kill conform fuzz bench bench-http bench-tftp clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bootstorm: packages-test build ## switch on 200 machines at once, beside dnsmasq
 
 kill: packages-test ## kill -9 the DHCP server 50 times under load: no acknowledged lease may be lost (root)
 	HELPERD_NO_SKIP=1 HELPERD_KILLS=50 $(GO) test -count=1 -timeout 20m -v -run Kill ./services/dhcp
+
+conform: packages-test build ## hold the balancer against haproxy in every case, BULK megabytes both ways (default 1024)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BULK=$${BULK:-1024} $(GO) test -count=1 -timeout 20m -v ./test/lb
 
 fuzz: ## fuzz every parser of network bytes, FUZZTIME each (default 1m)
 	@$(GO) list ./... | while read -r pkg; do \

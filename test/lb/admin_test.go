@@ -8,28 +8,8 @@ import (
 
 // adminCases are orders over HAProxy's runtime API.
 var adminCases = []testCase{
-	{name: "drain: no new connections, open ones live on", lb: trioOf("", "", "", ""), proof: func(x *trial) {
-		x.trio()
-		held := x.hold(6)
-		x.order("set server b/two state drain")
-		x.awaitOnly(front, "one", "three")
-		for _, c := range held["two"] {
-			c.echo("alive")
-		}
-		x.order("set server b/two state ready")
-		x.awaitOnly(front, "one", "two", "three")
-	}},
-	{name: "maint: no new connections, open ones live on", lb: trioOf("", "", "", ""), proof: func(x *trial) {
-		x.trio()
-		held := x.hold(6)
-		x.order("set server b/two state maint")
-		x.awaitOnly(front, "one", "three")
-		for _, c := range held["two"] {
-			c.echo("alive")
-		}
-		x.order("set server b/two state ready")
-		x.awaitOnly(front, "one", "two", "three")
-	}},
+	{name: "drain: no new connections, open ones live on", lb: trioOf("", "", "", ""), proof: withdrawn("drain")},
+	{name: "maint: no new connections, open ones live on", lb: trioOf("", "", "", ""), proof: withdrawn("maint")},
 	{name: "maint: no checks", lb: checkedTrio("", "", "", ""), proof: func(x *trial) {
 		h := x.healthyTrio()
 		x.awaitOnly(front, "one", "two", "three")
@@ -175,6 +155,21 @@ var adminCases = []testCase{
 			x.awaitOnly(front, "one", "two", "three")
 		},
 	},
+}
+
+// withdrawn proves that a server in a state takes no new connection, keeps those it has, and comes back.
+func withdrawn(state string) func(x *trial) {
+	return func(x *trial) {
+		x.trio()
+		held := x.hold(6)
+		x.order("set server b/two state " + state)
+		x.awaitOnly(front, "one", "three")
+		for _, c := range held["two"] {
+			c.echo("alive")
+		}
+		x.order("set server b/two state ready")
+		x.awaitOnly(front, "one", "two", "three")
+	}
 }
 
 func (x *trial) drainAndReload() {

@@ -18,19 +18,14 @@ import (
 // authority signs certificates that helperd and haproxy trust.
 var authority = sync.OnceValue(func() tls.Certificate { return certificate("an authority", nil) })
 
-// authorityFile is its certificate as a file.
-var authorityFile = sync.OnceValue(func() string {
-	path := filepath.Join(os.TempDir(), "helperd-lb-authority.pem")
-	f, err := os.CreateTemp("", "helperd-lb-authority-*.pem")
-	if err == nil {
-		path = f.Name()
-		err = pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: authority().Certificate[0]})
-	}
-	if err != nil {
-		panic(err)
-	}
-	return path
-})
+// authorityFile is its certificate as a file, which TestMain writes.
+var authorityFile string
+
+func writeAuthority(dir string) error {
+	authorityFile = filepath.Join(dir, "authority.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority().Certificate[0]})
+	return os.WriteFile(authorityFile, block, 0o644)
+}
 
 // certificate makes one for a name; without a parent it signs itself.
 func certificate(name string, parent *tls.Certificate) tls.Certificate {
@@ -50,8 +45,6 @@ func certificate(name string, parent *tls.Certificate) tls.Certificate {
 			panic(err)
 		}
 		signerKey = parent.PrivateKey
-	} else {
-		template.DNSNames = []string{name}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, signer, key.Public(), signerKey)
 	if err != nil {

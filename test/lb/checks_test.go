@@ -38,10 +38,7 @@ var checkCases = []testCase{
 		x.awaitOnly(front, "one", "two")
 	}},
 	{name: "http: 503 takes no new connections, open ones live on", lb: checked("type: http, port: 7100, " + often), proof: func(x *trial) {
-		x.serve(one, named("one"))
-		x.serve(two, named("two"))
-		h, _ := x.health(health1, nil), x.health(health2, nil)
-		x.awaitOnly(front, "one", "two")
+		h, _ := x.checkedPair()
 		open := x.hold(4)["one"]
 		h.answer(503)
 		x.awaitOnly(front, "two")
@@ -147,11 +144,18 @@ var checkCases = []testCase{
 	},
 }
 
-// deadServer gives a connection of server one and what answers its checks.
-func deadServer(x *trial) (*client, *health) {
+// checkedPair starts both servers of checked, waits until they are up and gives what answers their checks.
+func (x *trial) checkedPair() (h1, h2 *health) {
+	x.Helper()
 	x.serve(one, named("one"))
 	x.serve(two, named("two"))
-	h, _ := x.health(health1, nil), x.health(health2, nil)
+	h1, h2 = x.health(health1, nil), x.health(health2, nil)
 	x.awaitOnly(front, "one", "two")
+	return h1, h2
+}
+
+// deadServer gives a connection of server one and what answers its checks.
+func deadServer(x *trial) (*client, *health) {
+	h, _ := x.checkedPair()
 	return x.hold(4)["one"][0], h
 }

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -47,7 +48,20 @@ var groups = []struct {
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "16")
 	flag.Parse()
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "helperd-lb-ca-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = writeAuthority(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // TestConformance runs every case against helperd and against haproxy.

@@ -210,7 +210,7 @@ func (c *cfg) check(k *plan.Check) string {
 			line += " check-sni " + k.Host
 		}
 		if k.Verify {
-			line = strings.Replace(line, "verify none", "verify required ca-file "+authorityFile()+" verifyhost "+k.Host, 1)
+			line = strings.Replace(line, "verify none", "verify required ca-file "+authorityFile+" verifyhost "+k.Host, 1)
 		}
 	}
 	return line

@@ -57,7 +57,7 @@ func spawn(x *trial, cmd *exec.Cmd, serves func() bool) {
 	cmd.Stdout, cmd.Stderr = log, log
 	// No process may outlive a test that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+authorityFile())
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+authorityFile)
 	x.must(cmd.Start())
 	gone := make(chan struct{})
 	go func() {

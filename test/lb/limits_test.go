@@ -57,38 +57,12 @@ var limitCases = []testCase{
 			x.Errorf("the server saw %d connections, want 1", n)
 		}
 	}},
-	{name: "who leaves the queue takes no place", lb: limited(1, "1m"), proof: func(x *trial) {
-		s := x.serve(one, named("one"))
-		a := x.dial(front)
-		a.expect("one\n")
-		b := x.dial(front)
-		b.waits(300 * time.Millisecond)
-		c := x.dial(front)
-		c.waits(300 * time.Millisecond)
-		reset(b.TCPConn)
-		time.Sleep(300 * time.Millisecond)
-		x.must(a.Close())
-		c.expect("one\n")
-		if n := s.total.Load(); n != 2 {
-			x.Errorf("the server saw %d connections, want 2: not that of the client that left", n)
-		}
-	}},
-	{name: "who closes in the queue leaves it, whatever it said", lb: limited(1, "1m"), proof: func(x *trial) {
-		s := x.serve(one, named("one"))
-		a := x.dial(front)
-		a.expect("one\n")
-		b, c := x.dial(front), x.dial(front)
-		b.send("question")
-		b.waits(300 * time.Millisecond)
-		c.waits(300 * time.Millisecond)
-		x.must(b.CloseWrite()) // a client that gave up looks like one that has no more to say
-		b.closed()
-		x.must(a.Close())
-		c.expect("one\n")
-		if n := s.total.Load(); n != 2 {
-			x.Errorf("the server saw %d connections, want 2: not that of the client that left", n)
-		}
-	}},
+	{name: "who resets in the queue leaves it", lb: limited(1, "1m"), proof: leaves(func(c *client) { reset(c.TCPConn) })},
+	// A client that gave up looks like one that has no more to say.
+	{name: "who closes in the queue leaves it, whatever it said", lb: limited(1, "1m"), proof: leaves(func(c *client) {
+		c.x.must(c.CloseWrite())
+		c.closed()
+	})},
 	{name: "what is said in the queue arrives", lb: limited(1, "1m"), proof: func(x *trial) {
 		x.serve(one, echo)
 		a := x.dial(front)
@@ -175,6 +149,26 @@ var limitCases = []testCase{
 			time.Sleep(600 * time.Millisecond)
 		}
 	}},
+}
+
+// leaves proves that the server never sees a client that leaves the queue.
+func leaves(leave func(c *client)) func(x *trial) {
+	return func(x *trial) {
+		s := x.serve(one, named("one"))
+		a := x.dial(front)
+		a.expect("one\n")
+		b, c := x.dial(front), x.dial(front)
+		b.send("question")
+		b.waits(300 * time.Millisecond)
+		c.waits(300 * time.Millisecond)
+		leave(b)
+		time.Sleep(300 * time.Millisecond)
+		x.must(a.Close())
+		c.expect("one\n")
+		if n := s.total.Load(); n != 2 {
+			x.Errorf("the server saw %d connections, want 2: not that of the client that left", n)
+		}
+	}
 }
 
 // fifo has five clients wait for one place, and the server tell whom it gets.

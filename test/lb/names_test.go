@@ -60,6 +60,17 @@ var nameCases = []testCase{
 			}
 		}
 	}},
+	{name: "SNI: the machine config server is for the machine networks alone", more: twoClusters, proof: func(x *trial) {
+		x.clusters()
+		const machines = "127.0.0.1:22623"
+		x.awaitName(machines, "api-int.red.example.com", "red")
+		if who := x.tlsName(outsider, machines, "api-int.red.example.com"); who != "" {
+			x.Errorf("an outsider is served by %s", who)
+		}
+		if who := x.tlsName(outsider, apiPort, "api.red.example.com"); who != "red" {
+			x.Errorf("port 6443 is for everybody, and an outsider is served by %q", who)
+		}
+	}},
 	{name: "SNI: none, a node gets its own cluster", more: twoClusters, proof: func(x *trial) {
 		x.clusters()
 		x.awaitName(apiPort, "api.red.example.com", "red")

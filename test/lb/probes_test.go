@@ -69,10 +69,7 @@ backends:
 
 // fall lets a server fail three times in a row, again and again, and then four times.
 func fall(x *trial) {
-	x.serve(one, named("one"))
-	x.serve(two, named("two"))
-	h, _ := x.health(health1, nil), x.health(health2, nil)
-	x.awaitOnly(front, "one", "two")
+	h, _ := x.checkedPair()
 	h.follow(func(n int) int {
 		if n%4 == 3 {
 			return 200
@@ -93,10 +90,7 @@ func fall(x *trial) {
 
 // rise lets a server that was down succeed three times in a row, and then for good.
 func rise(x *trial) {
-	x.serve(one, named("one"))
-	x.serve(two, named("two"))
-	h, _ := x.health(health1, nil), x.health(health2, nil)
-	x.awaitOnly(front, "one", "two")
+	h, _ := x.checkedPair()
 	h.answer(503)
 	x.awaitOnly(front, "two")
 	h.follow(func(n int) int {

@@ -119,6 +119,15 @@ var proxyInCases = []testCase{
 	{name: "version 3: closed", lb: all, proof: refuses(signature + "\x31\x11\x00\x0c" + strings.Repeat("\x01", 12))},
 	{name: "version 2 that is too short: closed", lb: all, proof: refuses(signature + "\x21\x11\x00\x04\x01\x02\x03\x04" + strings.Repeat("x", 40))},
 	{name: "the end within the header: closed", lb: all, proof: refuses("PROXY TCP4 203.0.113.7 198.5")},
+	{name: "a header that does not come is not waited for", lb: "timeouts: {client: 1s}" + all, proof: func(x *trial) {
+		s := x.serve(one, reveal)
+		began := time.Now()
+		x.dial(front).closed()
+		x.within("closed", began, 800*time.Millisecond)
+		if n := s.total.Load(); n != 0 {
+			x.Errorf("the server got %d connections", n)
+		}
+	}},
 	{name: "from other networks it is data", lb: accepts("127.0.0.200/32", ""), proof: func(x *trial) {
 		x.serve(one, reveal)
 		c := x.dial(front)

@@ -95,10 +95,7 @@ var reloadCases = []testCase{
 		c.echo("alive")
 	}},
 	{name: "a check changes", lb: checked("type: http, port: 7100, path: /old, " + often), proof: func(x *trial) {
-		x.serve(one, named("one"))
-		x.serve(two, named("two"))
-		h, _ := x.health(health1, nil), x.health(health2, nil)
-		x.awaitOnly(front, "one", "two")
+		h, _ := x.checkedPair()
 		x.reload(checked("type: http, port: 7100, path: /new, " + often))
 		x.await("checks ask for the new path", func() bool {
 			q := h.questions()
@@ -197,10 +194,7 @@ func reloadUnderLoad(x *trial) {
 
 // downOverReload takes server one down, reloads, and says who serves right after.
 func downOverReload(x *trial) []string {
-	x.serve(one, named("one"))
-	x.serve(two, named("two"))
-	h, _ := x.health(health1, nil), x.health(health2, nil)
-	x.awaitOnly(front, "one", "two")
+	h, _ := x.checkedPair()
 	h.answer(503)
 	x.awaitOnly(front, "two")
 	h.stop()

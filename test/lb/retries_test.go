@@ -7,12 +7,7 @@ import (
 
 // pair is a frontend with two servers that are not checked, and settings of the balancer.
 func pair(settings string) string {
-	return settings + `
-frontends: [{name: f, listen: "127.0.0.1:7000", backend: b}]
-backends:
-  - name: b
-    check: {type: none}
-    servers: [{name: one, address: "127.0.0.11:7000"}, {name: two, address: "127.0.0.12:7000"}]`
+	return settings + strings.TrimPrefix(checked("type: none"), "\nretries: 0")
 }
 
 var retryCases = []testCase{

@@ -56,7 +56,7 @@ func (s *server) run(c *net.TCPConn) {
 	s.mu.Lock()
 	s.open[c] = true
 	s.mu.Unlock()
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
 	s.behave(c)
 	_ = c.Close()
 	s.mu.Lock()
