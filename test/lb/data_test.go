@@ -89,7 +89,7 @@ func bulk(x *trial) {
 	}
 	size <<= 20
 	move := func(c *net.TCPConn, seed byte) (sum string, n int64) {
-		_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
+		_ = c.SetDeadline(time.Now().Add(30*time.Second + time.Duration(size>>20)*200*time.Millisecond))
 		sent := make(chan struct{})
 		go func() {
 			defer close(sent)
@@ -184,7 +184,7 @@ func backpressure(x *trial) {
 	if n := written.Load(); n > size/2 {
 		x.Errorf("%d MB were taken in for a client that does not read", n>>20)
 	}
-	_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	if n, err := io.Copy(io.Discard, c); n != size {
 		x.Errorf("got %d bytes of %d later, %v", n, size, err)
 	}
