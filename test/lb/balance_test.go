@@ -216,7 +216,7 @@ func slowStart(x *trial) {
 			early++
 		}
 	}
-	if early*100 > all*38 {
+	if early*100 > all*45 {
 		x.Errorf("in the first half %d of %d: two should get a fifth or so", early, all)
 	}
 	x.await("two has its whole share", func() bool {

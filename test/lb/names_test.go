@@ -64,6 +64,7 @@ var nameCases = []testCase{
 		x.clusters()
 		const machines = "127.0.0.1:22623"
 		x.awaitName(machines, "api-int.red.example.com", "red")
+		x.awaitName(apiPort, "api.red.example.com", "red")
 		if who := x.tlsName(outsider, machines, "api-int.red.example.com"); who != "" {
 			x.Errorf("an outsider is served by %s", who)
 		}
