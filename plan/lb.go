@@ -220,6 +220,9 @@ func (b *builder) ownBackends() {
 			Name: cb.Name, Balance: Balance(cb.Balance), Check: ownCheck(cb.Check), SendProxy: cb.SendProxy, SlowStart: time.Duration(cb.SlowStart),
 			ConnectTimeout: time.Duration(cb.Timeouts.Connect), ServerTimeout: time.Duration(cb.Timeouts.Server), QueueTimeout: time.Duration(cb.Timeouts.Queue),
 		}
+		if cb.Check.Port == 0 { // a port of its own is another service, which need not expect it
+			be.Check.SendProxy = cb.SendProxy
+		}
 		for _, s := range cb.Servers {
 			be.Servers = append(be.Servers, Server{
 				Name: s.Name, Address: s.Address.AddrPort, Weight: s.Weight, MaxConnections: s.MaxConnections,

@@ -93,7 +93,8 @@ type Check struct {
 	Host         string // Host header and SNI
 	Status       int
 	Verify       bool
-	Port         int // 0: the server's
+	Port         int    // 0: the server's
+	SendProxy    string // v1 or v2: a probe says first that it comes from nobody; "": it does not
 	Interval     time.Duration
 	FastInterval time.Duration // while a server turns: after its first failure, or its first success
 	Timeout      time.Duration

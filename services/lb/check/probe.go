@@ -16,6 +16,7 @@ import (
 
 	"helperd/internal/socket"
 	"helperd/plan"
+	"helperd/services/lb/proxyproto"
 )
 
 // headerMax bounds what is read of an answer, in bytes.
@@ -49,6 +50,11 @@ func Probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort
 	host := c.Host
 	if host == "" {
 		host = server.String()
+	}
+	if c.SendProxy != "" {
+		if _, err := conn.Write(proxyproto.Header(c.SendProxy, netip.AddrPort{}, netip.AddrPort{})); err != nil {
+			return Red, "PROXY header: " + answerFailed(err, c.Timeout)
+		}
 	}
 	if c.Type == plan.CheckHTTPS {
 		secure := tls.Client(conn, tlsConfig(c, server))

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/services/lb/proxyproto"
 	"helperd/services/lb/table"
 )
 
@@ -194,7 +195,7 @@ func (w *worker) connected(idx int32, t *tunnel) {
 	g := t.backend.Group()
 	if g.Config.SendProxy != "" {
 		client, local := t.peers()
-		header := proxyHeader(g.Config.SendProxy, client, local)
+		header := proxyproto.Header(g.Config.SendProxy, client, local)
 		if n, e := sysWrite(t.d[fromClient].to, header); e != 0 || n < len(header) { // an empty socket has room
 			w.retry(idx, t)
 			return

@@ -1,4 +1,6 @@
-package engine
+// Package proxyproto writes the header of the PROXY protocol (haproxy.org,
+// proxy-protocol.txt); package peek reads it.
+package proxyproto
 
 import (
 	"encoding/binary"
@@ -6,9 +8,10 @@ import (
 	"net/netip"
 )
 
-// proxyHeader is the PROXY protocol header, version v1 or v2, that tells a
-// server who its client is (haproxy.org, proxy-protocol.txt, sections 2.1 and 2.2).
-func proxyHeader(version string, client, local netip.AddrPort) []byte {
+// Header is the header of version v1 or v2 that tells a server who its client
+// is, and which address that connected to (sections 2.1 and 2.2). An invalid client
+// stands for nobody: the connection is our own, as checks are.
+func Header(version string, client, local netip.AddrPort) []byte {
 	if !client.IsValid() || client.Addr().Is4() != local.Addr().Is4() {
 		client, local = netip.AddrPort{}, netip.AddrPort{}
 	}
