@@ -118,7 +118,8 @@ func (c *client) waits(d time.Duration) {
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 }
 
-// who connects and gives the name of the server; empty: closed.
+// who connects and gives the name of the server; empty: refused or closed. To
+// be neither served nor closed fails the trial.
 func (x *trial) who(addr string) string {
 	x.Helper()
 	return x.whoFrom("", addr)
@@ -131,7 +132,11 @@ func (x *trial) whoFrom(from, addr string) string {
 		return ""
 	}
 	defer c.Close()
-	return c.who()
+	line, err := readLine(c)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		x.Fatalf("a client of %s is neither served nor closed after %v", addr, patience)
+	}
+	return strings.TrimSuffix(line, "\n")
 }
 
 // share counts which servers n connections get, one after the other.

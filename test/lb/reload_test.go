@@ -163,14 +163,14 @@ func reloadUnderLoad(x *trial) {
 	var done, lost atomic.Int64
 	var stop atomic.Bool
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop.Store(true)
 	for range 4 {
 		wg.Go(func() {
 			for !stop.Load() {
 				c, err := x.tryFrom("", front)
 				if err != nil || c.who() == "" {
 					lost.Add(1)
-				} else {
-					c.echo("hello")
 				}
 				if err == nil {
 					_ = c.Close()

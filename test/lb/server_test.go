@@ -138,11 +138,15 @@ func (x *trial) blackhole(addr string) {
 	}
 }
 
-// lineOf reads one line without taking more than it.
+// readLine reads one line without taking more than it.
+func readLine(c net.Conn) (string, error) {
+	return bufio.NewReaderSize(oneByte{c}, 16).ReadString('\n')
+}
+
+// lineOf is readLine for those whom the line itself tells enough.
 func lineOf(c net.Conn) string {
-	r := bufio.NewReaderSize(oneByte{c}, 16)
-	s, _ := r.ReadString('\n')
-	return s
+	line, _ := readLine(c)
+	return line
 }
 
 // oneByte reads a byte at a time.
