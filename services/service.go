@@ -5,6 +5,7 @@ package services
 import (
 	"cmp"
 	"context"
+	"io"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +41,18 @@ type Service interface {
 
 	// Status says what people see of the service.
 	Status() Status
+}
+
+// A Carrier is a Service whose connections can outlive the process, in the
+// program that takes its place by execve.
+type Carrier interface {
+	// Export ends the work on all connections without closing them and writes them
+	// to w. It comes shortly before the end of Serve, and gives the descriptors that are to stay open.
+	Export(w io.Writer) (fds []int, err error)
+
+	// Import takes over what Export of the process before has written. It comes
+	// before the first Prepare. After an error the descriptors are the caller's to close.
+	Import(r io.Reader) error
 }
 
 // A Change is prepared and not yet visible.

@@ -91,15 +91,19 @@ func setOptions(fd, family int, k Key, o Options, reusePort bool) error {
 	} else if err := set(unix.SOL_IP, unix.IP_FREEBIND); err != nil {
 		return err
 	}
-	if o.Broadcast {
-		if err := set(unix.SOL_SOCKET, unix.SO_BROADCAST); err != nil {
-			return err
-		}
-	}
 	if k.Device != "" {
 		if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, k.Device); err != nil {
 			return err
 		}
+	}
+	setLater(fd, o)
+	return nil
+}
+
+// setLater sets what may change while a socket is in use.
+func setLater(fd int, o Options) {
+	if o.Broadcast {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1) // cannot fail for a datagram socket
 	}
 	if o.Buffer > 0 {
 		// FORCE needs CAP_NET_ADMIN; without it the kernel caps the size at net.core.rmem_max.
@@ -110,7 +114,6 @@ func setOptions(fd, family int, k Key, o Options, reusePort bool) error {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, o.Buffer)
 		}
 	}
-	return nil
 }
 
 func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {

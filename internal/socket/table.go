@@ -5,6 +5,9 @@
 //
 // A port that another process holds is not an error: the socket waits, says
 // who holds the port, and takes it as soon as it is free.
+//
+// Sockets outlive the process too: a Store keeps copies of them, and Inherit takes
+// them over, so that a restart refuses no connection and loses no datagram.
 package socket
 
 import (
@@ -61,13 +64,15 @@ type Table struct {
 	log   *slog.Logger
 	retry time.Duration
 
-	mu      sync.Mutex
-	sockets map[Key]*Socket
+	mu        sync.Mutex
+	sockets   map[Key]*Socket
+	inherited map[Key][]int // not asked for yet
+	store     Store         // nil: none
 }
 
 // NewTable gives an empty table.
 func NewTable(g *guard.Group, log *slog.Logger) *Table {
-	return &Table{guard: g, log: log, retry: time.Second, sockets: map[Key]*Socket{}}
+	return &Table{guard: g, log: log, retry: time.Second, sockets: map[Key]*Socket{}, inherited: map[Key][]int{}}
 }
 
 // Acquire takes a reference to the socket of k and opens it if it is new. A
@@ -81,10 +86,11 @@ func (t *Table) Acquire(k Key, o Options) (*Socket, error) {
 		return s, nil
 	}
 	s := &Socket{Key: k, table: t, options: o, refs: 1, bound: make(chan struct{}), closed: make(chan struct{})}
-	fds, err := open(k, o)
+	fds, err := t.bind(k, o)
 	switch {
 	case err == nil:
 		s.fds = fds
+		t.keep(k, fds)
 		close(s.bound)
 	case errors.Is(err, unix.EADDRINUSE):
 		s.holder = holder(k)
@@ -107,14 +113,24 @@ func explain(k Key, err error) error {
 	return fmt.Errorf("bind %s: %w", k, err)
 }
 
-// Close closes every socket. The daemon calls it last.
+// Close closes every socket; those in the store live on there. The daemon calls it last.
 func (t *Table) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	end := closeSocket
+	if t.store != nil {
+		end = func(fd int) { _ = unix.Close(fd) }
+	}
 	for _, s := range t.sockets {
-		s.closeLocked()
+		s.closeLocked(end)
+	}
+	for _, fds := range t.inherited {
+		for _, fd := range fds {
+			end(fd)
+		}
 	}
 	clear(t.sockets)
+	clear(t.inherited)
 }
 
 // A Socket is bound, or waits for its port.
@@ -173,21 +189,28 @@ func (s *Socket) Release() {
 		return
 	}
 	delete(s.table.sockets, s.Key)
-	s.closeLocked()
+	if s.fds != nil {
+		s.table.forget(s.Key.storeName())
+	}
+	s.closeLocked(closeSocket)
 }
 
-func (s *Socket) closeLocked() {
+func (s *Socket) closeLocked(end func(fd int)) {
 	if s.done {
 		return
 	}
 	s.done = true
 	close(s.closed)
 	for _, fd := range s.fds {
-		// Wake blocked readers of duplicates before the descriptor goes.
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-		_ = unix.Close(fd)
+		end(fd)
 	}
 	s.fds = nil
+}
+
+// closeSocket ends a socket for all who have a duplicate: blocked readers wake.
+func closeSocket(fd int) {
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	_ = unix.Close(fd)
 }
 
 // waitForPort tries to bind until it succeeds or the socket is released.
@@ -225,6 +248,7 @@ func (s *Socket) settle(fds []int, err error) bool {
 		return true
 	}
 	s.fds, s.holder = fds, ""
+	s.table.keep(s.Key, fds)
 	close(s.bound)
 	s.table.log.Info("port is free now and taken", "socket", s.Key.String())
 	return true

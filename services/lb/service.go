@@ -48,6 +48,7 @@ type Service struct {
 	lastStrays map[string]*StrayStatus // by the name of the frontend
 	ceiling    int64                   // of connections, by the file and the open files
 	wanted     int64                   // a lower one by the runtime API; 0: none
+	legacy     *legacy                 // of the process before; nil: none, or adopted
 
 	saving sync.Mutex // held while orders are written, so that the last ones are on disk
 }
@@ -87,6 +88,9 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 	}
 	s.mu.Lock()
 	prev := s.table
+	if s.legacy != nil {
+		prev = s.legacy.table
+	}
 	s.mu.Unlock()
 	t, err := table.Build(prev, p)
 	if err != nil {
@@ -181,6 +185,7 @@ func (c *change) Commit() {
 		}
 		s.listeners[a] = &listener{socket: sock}
 	}
+	s.adopt()
 	if s.serving != nil {
 		s.attach()
 	}

@@ -13,6 +13,13 @@ import (
 	"helperd/services/lb/table"
 )
 
+const (
+	// drainMax is how long connections may go on when the engine stops: what comes meanwhile waits in the kernel's queue.
+	drainMax = time.Second
+	// drainQuiet is how long none may have moved a byte before they are closed earlier than that.
+	drainQuiet = 100 * time.Millisecond
+)
+
 // Options of an engine.
 type Options struct {
 	Guard   *guard.Group
@@ -169,7 +176,7 @@ func (e *Engine) expected(source netip.AddrPort) bool {
 }
 
 // Run serves until ctx ends; then it calls halt, after which nobody may attach or
-// detach, and closes all connections. A worker that panics goes on with what
+// detach, lets connections that are busy end for a moment, and closes all. A worker that panics goes on with what
 // it had, within a second.
 func (e *Engine) Run(ctx context.Context, halt func()) error {
 	e.stopped.Store(false)
@@ -194,12 +201,29 @@ func (e *Engine) Run(ctx context.Context, halt func()) error {
 	}
 	<-ctx.Done()
 	halt()
+	e.drain()
 	e.stopped.Store(true)
 	for _, w := range e.workers {
 		w.wake()
 	}
 	all.Wait()
 	return ctx.Err()
+}
+
+// drain accepts no more, and waits until no byte has moved for a moment: short connections have ended then.
+func (e *Engine) drain() {
+	for _, w := range e.workers {
+		w.post(w.turnAway)
+	}
+	in, out := e.Bytes()
+	for end := time.Now().Add(drainMax); e.Active() > 0 && time.Now().Before(end); {
+		time.Sleep(drainQuiet)
+		nowIn, nowOut := e.Bytes()
+		if nowIn == in && nowOut == out {
+			return
+		}
+		in, out = nowIn, nowOut
+	}
 }
 
 // keepRunning runs w until the engine stops: again at once after a first panic,

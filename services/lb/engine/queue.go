@@ -26,16 +26,18 @@ func (w *worker) setQueueEnd(t *tunnel) {
 	}
 }
 
-// granted connects the tunnel that waited as x in b to s, if it is still there.
+// granted connects the tunnel that waited as x in b to s, if it is still there. Without s it looks again by itself.
 func (w *worker) granted(b *table.Backend, h handle, x *table.Waiter, s *table.Server) {
 	t := w.slab.at(h.idx)
 	if t.gen != h.gen || t.wait != x {
-		w.release(b, s)
+		if s != nil {
+			w.release(b, s)
+		}
 		return
 	}
 	w.current = h.idx
 	t.wait = nil
-	if !w.connect(h.idx, t, s) {
+	if s == nil || !w.connect(h.idx, t, s) {
 		w.dial(h.idx, t)
 	}
 	w.current = none

@@ -64,6 +64,7 @@ type choice struct {
 	members []Member
 	set     *balance.Set
 	ramping bool
+	unknown bool // there is none, and some that were not checked yet
 }
 
 // Open and Load make choice a balance.Pool.
@@ -84,14 +85,14 @@ func (u *untried) Open(i int) bool {
 	return !slices.Contains(u.tried, u.members[i].Server) && u.choice.Open(i)
 }
 
-// left reports whether a server is left that was not tried.
+// left reports whether a server is left that was not tried, or not checked yet.
 func (c *choice) left(tried []*Server) bool {
-	return slices.ContainsFunc(c.members, func(m Member) bool { return !slices.Contains(tried, m.Server) })
+	return c.unknown || slices.ContainsFunc(c.members, func(m Member) bool { return !slices.Contains(tried, m.Server) })
 }
 
 // Pick chooses a server for a connection of client that is not among those tried,
 // and takes a place there, which Leave gives back. A nil server with full true means
-// that there is no place, or that others wait for one already; with full
+// that there is no place, that others wait for one already, or that no server was checked yet; with full
 // false, that no other server is left.
 func (b *Backend) Pick(client netip.Addr, tried []*Server) (s *Server, full bool) {
 	c := b.choice.Load()
@@ -117,6 +118,9 @@ func (b *Backend) Update(now time.Time) (ramping bool) {
 	c := choose(g, now)
 	old := b.choice.Swap(c)
 	b.account(g, old, c, now)
+	if old != nil && old.unknown && len(c.members) == 0 && !c.unknown {
+		b.dismiss()
+	}
 	return c.ramping
 }
 
@@ -151,6 +155,9 @@ func choose(g *Group, now time.Time) *choice {
 	}
 	if c.members == nil {
 		take(func(m *Member) bool { st, _ := m.State(); return st == Unready && m.Fallback() })
+	}
+	if c.members == nil {
+		c.unknown = slices.ContainsFunc(g.Members, func(m Member) bool { st, _ := m.State(); return st == Starting && m.Admin() == Ready })
 	}
 	names, weights := make([]string, len(c.members)), make([]int, len(c.members))
 	for i, m := range c.members {

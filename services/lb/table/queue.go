@@ -11,6 +11,7 @@ type Waiter struct {
 	Tried  []*Server
 	// Grant is told the server on which a place was taken for the connection, which has
 	// left the queue. It must not block, and gives the place back when it has no use for it.
+	// Nil says that there is none to wait for.
 	Grant func(*Server)
 
 	queue      *queue // nil: does not wait
@@ -66,6 +67,17 @@ func (b *Backend) Forget(x *Waiter) bool {
 	b.queue.remove(x)
 	b.Queued.Add(-1)
 	return true
+}
+
+// dismiss sends all away who waited for the first checks: there is no server for them.
+func (b *Backend) dismiss() {
+	b.queue.mu.Lock()
+	defer b.queue.mu.Unlock()
+	for x := b.queue.first; x != nil; x = b.queue.first {
+		b.queue.remove(x)
+		b.Queued.Add(-1)
+		x.Grant(nil)
+	}
 }
 
 // Serve gives the places that are free to those who wait, in their order. It is to be

@@ -1,0 +1,124 @@
+// Package handover carries descriptors, and what is to be known of them, through
+// execve(2) to the program that takes this process's place. A document in memory
+// (memfd_create(2)) names all that stays open; its own descriptor is in the environment.
+package handover
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"helperd/internal/fdstore"
+)
+
+// Version is that of the document. A program takes over only from one of the same version.
+const Version = 1
+
+// variable names the descriptor of the document.
+const variable = "HELPERD_HANDOVER"
+
+// A Document is all that one process leaves to the next.
+type Document struct {
+	Version int            `json:"version"`
+	From    string         `json:"from"` // the program's version
+	Sockets []fdstore.File `json:"sockets"`
+	Parts   []Part         `json:"parts"`
+}
+
+// A Part is what one service leaves.
+type Part struct {
+	Name string `json:"name"`
+	// Memory is the descriptor of what the service wrote, in a format of its own.
+	Memory int `json:"memory"`
+	// FDs are the descriptors that it speaks of: who does not understand it closes them.
+	FDs []int `json:"fds"`
+}
+
+// Close closes all that the part brought and nobody took.
+func (p *Part) Close() {
+	for _, fd := range append(p.FDs, p.Memory) {
+		_ = unix.Close(fd)
+	}
+}
+
+// NewMemory gives a file in memory.
+func NewMemory(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("helperd "+name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memory for the next process: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// Exec replaces this program by the one at path, with the same arguments. It
+// returns only when that fails: then nothing has changed but that the
+// descriptors of the document would be inherited by other children, too.
+func Exec(path string, d *Document) error {
+	memory, err := NewMemory("handover")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = memory.Close() }()
+	d.Version = Version
+	if err := json.NewEncoder(memory).Encode(d); err != nil {
+		return fmt.Errorf("write the handover: %w", err)
+	}
+	fds := []int{int(memory.Fd())}
+	for _, s := range d.Sockets {
+		fds = append(fds, s.FDs...)
+	}
+	for _, p := range d.Parts {
+		fds = append(append(fds, p.Memory), p.FDs...)
+	}
+	for _, fd := range fds {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("pass descriptor %d on: %w", fd, err)
+		}
+	}
+	env := append(os.Environ(), variable+"="+strconv.Itoa(int(memory.Fd())))
+	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, os.Args, env))
+}
+
+// Take gives what the process before left, once; nil: there was none. No child
+// process inherits the descriptors.
+func Take() (*Document, error) {
+	value, ok := os.LookupEnv(variable)
+	if !ok {
+		return nil, nil
+	}
+	_ = os.Unsetenv(variable)
+	fd, err := strconv.Atoi(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s=%q is not a descriptor", variable, value)
+	}
+	unix.CloseOnExec(fd)
+	memory := os.NewFile(uintptr(fd), "handover")
+	if memory == nil {
+		return nil, fmt.Errorf("%s=%q is not a descriptor", variable, value)
+	}
+	defer func() { _ = memory.Close() }()
+	if _, err := memory.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read the handover: %w", err)
+	}
+	var d Document
+	if err := json.NewDecoder(memory).Decode(&d); err != nil {
+		return nil, fmt.Errorf("read the handover: %w", err)
+	}
+	for _, s := range d.Sockets {
+		closeOnExec(s.FDs)
+	}
+	for _, p := range d.Parts {
+		closeOnExec(append([]int{p.Memory}, p.FDs...))
+	}
+	return &d, nil
+}
+
+func closeOnExec(fds []int) {
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+}
