@@ -32,6 +32,7 @@ type fake struct {
 	reload      error
 	noCA        error
 	reinstalled string
+	upgraded    string
 }
 
 func (f *fake) Status() Status {
@@ -84,6 +85,11 @@ func (f *fake) PlanText() string           { return "dns:\n  \"quoted\"\n" }
 func (f *fake) Events() *timeline.Timeline { return f.events }
 func (f *fake) Reload() error              { return f.reload }
 func (f *fake) Panic(name string) error    { return fmt.Errorf("%w service %q", ErrUnknown, name) }
+
+func (f *fake) Upgrade(_ context.Context, path string) error {
+	f.upgraded = path
+	return f.reload
+}
 
 func (f *fake) Reinstall(node string) error {
 	if node != "worker-0" {
@@ -169,6 +175,9 @@ func TestRoundTrip(t *testing.T) {
 	same("ca", authority, want, err)
 	if err := c.Reload(ctx); err != nil {
 		t.Error(err)
+	}
+	if err := c.Upgrade(ctx, "/new &"); err != nil || f.upgraded != "/new &" {
+		t.Errorf("upgrade to %q: %v", f.upgraded, err)
 	}
 	if err := c.Reinstall(ctx, "worker-0"); err != nil || f.reinstalled != "worker-0" {
 		t.Errorf("reinstall of %q: %v", f.reinstalled, err)

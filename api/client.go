@@ -199,6 +199,12 @@ func (c *Client) post(ctx context.Context, path string) error {
 // Reload makes the daemon read its file now.
 func (c *Client) Reload(ctx context.Context) error { return c.post(ctx, "/v1/reload") }
 
+// Upgrade makes the daemon go on as the program at path, which is empty for the
+// file that it was started from. It returns when that has begun, or with the reason why it has not.
+func (c *Client) Upgrade(ctx context.Context, path string) error {
+	return c.post(ctx, "/v1/upgrade?binary="+url.QueryEscape(path))
+}
+
 // Reinstall makes the next network boot of a node install it.
 func (c *Client) Reinstall(ctx context.Context, node string) error {
 	return c.post(ctx, "/v1/nodes/"+url.PathEscape(node)+"/reinstall")

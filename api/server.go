@@ -32,6 +32,9 @@ type Backend interface {
 	Events() *timeline.Timeline
 	// Reload reads the file now; the error says what is wrong with it.
 	Reload() error
+	// Upgrade makes the daemon go on as the program at path, which is empty for the
+	// file that it was started from; the error says why that one cannot take over.
+	Upgrade(ctx context.Context, path string) error
 	// Reinstall makes the next network boot of a node install it.
 	Reinstall(node string) error
 	// Arm opens the gate of a node's ignition file to its address, and gives when it closes.
@@ -77,6 +80,7 @@ func Handler(b Backend) http.Handler {
 	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { serveEvents(w, r, b.Events()) })
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) { done(w, b.Reload()) })
+	mux.HandleFunc("POST /v1/upgrade", func(w http.ResponseWriter, r *http.Request) { done(w, b.Upgrade(r.Context(), r.FormValue("binary"))) })
 	mux.HandleFunc("POST /v1/artifacts/import", func(w http.ResponseWriter, r *http.Request) { reply(w, b.Import(r.Context(), r.Body)) })
 	mux.HandleFunc("POST /v1/nodes/{name}/reinstall", func(w http.ResponseWriter, r *http.Request) { done(w, b.Reinstall(r.PathValue("name"))) })
 	mux.HandleFunc("POST /v1/nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) { serveArm(w, b, r.PathValue("name")) })

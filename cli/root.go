@@ -43,7 +43,7 @@ func newRoot(version string) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError("%w; %s", err, seeHelp(c)) })
 	root.AddCommand(a.runCmd(), a.checkCmd(), a.planCmd(), a.statusCmd(), a.nodesCmd(), a.isoCmd(), a.leasesCmd(), a.eventsCmd(),
-		a.lbCmd(), a.artifactsCmd(), a.bootCmd(), a.caCmd(), a.schemaCmd(), a.versionCmd(), newDemoCmd(), newPreflightCmd())
+		a.lbCmd(), a.artifactsCmd(), a.bootCmd(), a.caCmd(), a.schemaCmd(), a.upgradeCmd(), a.versionCmd(), newDemoCmd(), newPreflightCmd())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	strict(root)

@@ -31,6 +31,9 @@ import (
 // reloadTime is how long a client waits for the outcome of a reload.
 const reloadTime = 10 * time.Second
 
+// answerTime is how long answers of the API may take after the daemon was told to stop.
+const answerTime = 100 * time.Millisecond
+
 // adminServer serves the API on the unix socket.
 type adminServer struct {
 	listener net.Listener
@@ -68,7 +71,13 @@ func (d *Daemon) listenAdmin() (*adminServer, error) {
 
 func (a *adminServer) serve() { _ = a.http.Serve(a.listener) } // ends with close
 
-func (a *adminServer) close() { _ = a.http.Close() }
+// close lets answers that are being given reach who asked.
+func (a *adminServer) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	_ = a.http.Shutdown(ctx)
+	_ = a.http.Close()
+}
 
 // backend answers the API.
 type backend struct{ *Daemon }

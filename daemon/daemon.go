@@ -35,7 +35,8 @@ type Options struct {
 	TestHooks bool
 }
 
-// drainFor is how long open transfers and connections may go on after a stop.
+// drainFor is how long open transfers and connections of a stage may go on after a
+// stop. Services have shorter times of their own.
 const drainFor = 5 * time.Second
 
 // Daemon is the running helper node.
@@ -55,7 +56,8 @@ type Daemon struct {
 
 	holdFor time.Duration // shrinkWait; tests wait less
 
-	asked chan chan<- error // by people: read the file now and say what is wrong with it
+	asked    chan chan<- error // by people: read the file now and say what is wrong with it
+	upgrades chan string       // the program to go on as
 
 	mu  sync.Mutex
 	now view // what people see; guarded by mu
@@ -72,6 +74,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	defer d.close()
 	d.addServices()
+	d.inherit()
 	admin, err := d.listenAdmin()
 	if err != nil {
 		return err
@@ -89,7 +92,7 @@ func newDaemon(opt Options) (*Daemon, error) {
 	if opt.StateDir, err = filepath.Abs(opt.StateDir); err != nil {
 		return nil, err
 	}
-	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), metrics: prometheus.NewRegistry(), ca: ca.New(opt.StateDir, time.Now)}
+	d := &Daemon{opt: opt, log: opt.Log, started: time.Now(), holdFor: shrinkWait, asked: make(chan chan<- error), upgrades: make(chan string), metrics: prometheus.NewRegistry(), ca: ca.New(opt.StateDir, time.Now)}
 	d.now.status.Path = path
 	if d.store, err = state.Open(opt.StateDir); err != nil {
 		return nil, err
@@ -118,24 +121,54 @@ func (d *Daemon) close() {
 
 // serve runs the parts and ends them in the right order: first no new work, then what is open drains.
 func (d *Daemon) serve(ctx context.Context, admin *adminServer) error {
-	services, stopServices := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopServices()
-	supervised := d.supervise(services)
-	d.guard.Go("admin", admin.serve)
-	d.guard.Loop(services, "artifacts", d.artifacts.Serve)
-
-	d.reloadUntil(ctx)
-
-	d.notify("STOPPING=1")
-	d.log.Info("stopping", "drain", drainFor)
-	stopServices()
-	admin.close()
-	select {
-	case <-supervised:
-	case <-time.After(drainFor):
-		d.log.Warn("some connections were still open")
+	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	for _, svc := range d.services {
+		d.supervise(working, svc)
 	}
+	d.guard.Go("admin", admin.serve)
+	d.guard.Loop(working, "artifacts", d.artifacts.Serve)
+
+	next := d.reloadUntil(ctx)
+
+	if next == "" {
+		d.notify("STOPPING=1")
+		d.log.Info("stopping", "drain", drainFor)
+	} else {
+		d.notifyReloading()
+		d.notify("STATUS=going on as another program")
+		d.log.Info("upgrading", "path", next)
+	}
+	d.stop(downloads)
+	d.stop(answers)
+	admin.close()
+	if next != "" {
+		return d.replace(next)
+	}
+	d.stop(tunnels)
 	return nil
+}
+
+// stop ends the services of a stage.
+func (d *Daemon) stop(s stage) {
+	for _, svc := range d.services {
+		if svc.stage == s {
+			svc.stop()
+		}
+	}
+	late := time.NewTimer(drainFor)
+	defer late.Stop()
+	for _, svc := range d.services {
+		if svc.stage != s {
+			continue
+		}
+		select {
+		case <-svc.ended:
+		case <-late.C:
+			d.log.Warn("some connections were still open", "service", svc.Name())
+			return
+		}
+	}
 }
 
 func (d *Daemon) describeMetrics() {

@@ -138,10 +138,12 @@ func start(t *testing.T, dir, text string, prepare func(h *house)) *house {
 		prepare(h)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := h.supervise(ctx)
+	for _, svc := range h.services {
+		h.supervise(ctx, svc)
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { h.reloadUntil(ctx) })
-	h.stop = sync.OnceFunc(func() { cancel(); wg.Wait(); <-done; h.guard.Wait(); h.close() })
+	h.stop = sync.OnceFunc(func() { cancel(); wg.Wait(); h.guard.Wait(); h.close() })
 	t.Cleanup(h.stop)
 	h.await(t, "the first look at the file", func(v view) bool { return v.status.State != "" })
 	return h

@@ -95,6 +95,7 @@ func (d *Daemon) apply(ctx context.Context, g *generation) error {
 	generation := d.now.generation
 	d.mu.Unlock()
 	d.artifacts.Apply(g.plan)
+	d.sockets.Settle()
 	if err := d.store.SetLastGood(g.bytes); err != nil {
 		d.log.Error("last good configuration not stored", "err", err)
 	}

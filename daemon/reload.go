@@ -21,8 +21,11 @@ import (
 // serve a first configuration.
 const shrinkWait = 5 * time.Second
 
-// reloadUntil follows the file until ctx ends. It is the only goroutine that changes generations.
-func (d *Daemon) reloadUntil(ctx context.Context) {
+// reloadUntil follows the file until ctx ends, or gives the path of the program to go on as. It is
+// the only goroutine that changes generations.
+func (d *Daemon) reloadUntil(ctx context.Context) (next string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	watcher, content := watch.New(d.opt.ConfigPath, config.MaxSize, d.log)
 	contents := make(chan watch.Content)
 	d.guard.Loop(ctx, "watch", func(ctx context.Context) error {
@@ -60,7 +63,9 @@ func (d *Daemon) reloadUntil(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return ""
+		case next := <-d.upgrades:
+			return next
 		case <-d.opt.HUP:
 			look(watcher.Look())
 		case reply := <-d.asked:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,24 +28,40 @@ type service struct {
 	group     *guard.Group
 	lastError atomic.Pointer[string]
 	answered  atomic.Bool // its last Check
+
+	stage stage
+	stop  context.CancelFunc // ends Serve
+	ended <-chan struct{}    // closed when Serve and all that it started have ended
 }
+
+// stage is the order in which services end.
+type stage int
+
+// The stages: downloads drain for seconds, while the others go on; connections through the balancer stand still for
+// the shortest time.
+const (
+	downloads stage = iota
+	answers
+	tunnels
+)
 
 // addServices makes the services in the order of Commit: never offer what cannot be fetched yet.
 func (d *Daemon) addServices() {
 	d.services = nil
 	for _, s := range []struct {
-		name string
-		make func(services.Host) services.Service
+		name  string
+		stage stage
+		make  func(services.Host) services.Service
 	}{
-		{"dns", func(h services.Host) services.Service { return dns.New(h) }},
-		{"http", func(h services.Host) services.Service { return http.New(h) }},
-		{"tftp", func(h services.Host) services.Service { return tftp.New(h) }},
-		{"ftp", func(h services.Host) services.Service { return ftp.New(h) }},
-		{"lb", func(h services.Host) services.Service { return lb.New(h) }},
-		{"admin", func(h services.Host) services.Service { return ui.New(h, find[*lb.Service](d)) }},
-		{"dhcp", func(h services.Host) services.Service { return dhcp.New(h) }},
+		{"dns", answers, func(h services.Host) services.Service { return dns.New(h) }},
+		{"http", downloads, func(h services.Host) services.Service { return http.New(h) }},
+		{"tftp", downloads, func(h services.Host) services.Service { return tftp.New(h) }},
+		{"ftp", downloads, func(h services.Host) services.Service { return ftp.New(h) }},
+		{"lb", tunnels, func(h services.Host) services.Service { return lb.New(h) }},
+		{"admin", answers, func(h services.Host) services.Service { return ui.New(h, find[*lb.Service](d)) }},
+		{"dhcp", answers, func(h services.Host) services.Service { return dhcp.New(h) }},
 	} {
-		svc := &service{fuse: &guard.Fuse{}}
+		svc := &service{fuse: &guard.Fuse{}, stage: s.stage}
 		svc.group = guard.New(func(name string, value any, stack []byte) { d.panicked(svc, s.name, name, value, stack) })
 		svc.Service = s.make(services.Host{
 			Log: d.log.With("service", s.name), Guard: svc.group, Fuse: svc.fuse, Sockets: d.sockets,
@@ -63,32 +78,25 @@ func (d *Daemon) panicked(svc *service, name, goroutine string, value any, stack
 	d.events.Emit(timeline.Event{Kind: timeline.ServicePanic, Detail: fmt.Sprintf("%s: %v; it was started again, the others go on", name, value)})
 }
 
-// supervise runs Serve of every service until ctx ends and starts it again
-// within a second when it returns early. The channel is closed when all have ended.
-func (d *Daemon) supervise(ctx context.Context) <-chan struct{} {
-	var running sync.WaitGroup
-	for _, svc := range d.services {
-		// One each: suture's pause holds for all services of a supervisor, and every end prolongs it.
-		sup := suture.New(svc.Name(), suture.Spec{
-			FailureThreshold: 3, FailureDecay: 1, FailureBackoff: 800 * time.Millisecond, BackoffJitter: suture.NoJitter{}, Timeout: drainFor,
-			EventHook: func(e suture.Event) {
-				d.log.LogAttrs(ctx, slog.LevelDebug, "supervisor", slog.String("event", e.String()))
-			},
-		})
-		sup.Add(&supervised{svc})
-		running.Add(1)
-		d.guard.Go("supervisor "+svc.Name(), func() {
-			defer running.Done()
-			_ = sup.Serve(ctx) // ends with ctx, which is no error
-			svc.group.Wait()
-		})
-	}
-	done := make(chan struct{})
-	d.guard.Go("supervisors", func() {
-		defer close(done)
-		running.Wait()
+// supervise runs Serve of a service until ctx ends or the service is stopped, and starts it again
+// within a second when it returns early.
+func (d *Daemon) supervise(ctx context.Context, svc *service) {
+	ctx, svc.stop = context.WithCancel(ctx)
+	// One each: suture's pause holds for all services of a supervisor, and every end prolongs it.
+	sup := suture.New(svc.Name(), suture.Spec{
+		FailureThreshold: 3, FailureDecay: 1, FailureBackoff: 800 * time.Millisecond, BackoffJitter: suture.NoJitter{}, Timeout: drainFor,
+		EventHook: func(e suture.Event) {
+			d.log.LogAttrs(ctx, slog.LevelDebug, "supervisor", slog.String("event", e.String()))
+		},
 	})
-	return done
+	sup.Add(&supervised{svc})
+	ended := make(chan struct{})
+	svc.ended = ended
+	d.guard.Go("supervisor "+svc.Name(), func() {
+		defer close(ended)
+		_ = sup.Serve(ctx) // ends with ctx, which is no error
+		svc.group.Wait()
+	})
 }
 
 // supervised turns a panic of Serve into an error that the supervisor sees.

@@ -4,6 +4,7 @@
 package handover
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,13 +37,30 @@ type Part struct {
 	Memory int `json:"memory"`
 	// FDs are the descriptors that it speaks of: who does not understand it closes them.
 	FDs []int `json:"fds"`
+
+	file *os.File // of Memory
 }
 
-// Close closes all that the part brought and nobody took.
-func (p *Part) Close() {
-	for _, fd := range append(p.FDs, p.Memory) {
-		_ = unix.Close(fd)
+// Add makes memory, and the descriptors that are spoken of in it, a part. The document keeps memory open.
+func (d *Document) Add(name string, memory *os.File, fds []int) {
+	d.Parts = append(d.Parts, Part{Name: name, Memory: int(memory.Fd()), FDs: fds, file: memory})
+}
+
+// Read calls fn with what the service wrote, if it can be read, and closes the
+// memory. After an error it closes the descriptors too: nobody has them.
+func (p *Part) Read(fn func(io.Reader) error) error {
+	memory := os.NewFile(uintptr(p.Memory), p.Name)
+	_, err := memory.Seek(0, io.SeekStart)
+	if err == nil {
+		err = fn(bufio.NewReader(memory))
 	}
+	_ = memory.Close()
+	if err != nil {
+		for _, fd := range p.FDs {
+			_ = unix.Close(fd)
+		}
+	}
+	return err
 }
 
 // NewMemory gives a file in memory.
