@@ -5,7 +5,6 @@ package fdstore
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -44,14 +43,15 @@ func (s Store) send(message string, rights []byte) error {
 	if !s.Present() {
 		return nil
 	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.path, Net: "unixgram"})
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("reach systemd: %w", err)
+		return fmt.Errorf("socket to tell systemd: %w", err)
 	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetWriteDeadline(time.Now().Add(sendTime))
-	if _, _, err := conn.WriteMsgUnix([]byte(message), rights, nil); err != nil {
-		return fmt.Errorf("tell systemd %q: %w", strings.ReplaceAll(message, "\n", " "), err)
+	defer func() { _ = unix.Close(fd) }()
+	patience := unix.NsecToTimeval(sendTime.Nanoseconds())
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience)
+	if err := unix.Sendmsg(fd, []byte(message), rights, &unix.SockaddrUnix{Name: s.path}, unix.MSG_NOSIGNAL); err != nil {
+		return fmt.Errorf("tell systemd %q: %w", message, err)
 	}
 	return nil
 }

@@ -142,10 +142,17 @@ func (r *Rig) Start(t testing.TB) {
 	if len(r.hide) > 0 {
 		args = slices.Concat([]string{"sh", "-c", blindfold, "sh", r.emptyFile(t)}, r.hide, []string{"--"}, args)
 	}
+	var env []string
+	var kept []*os.File
+	if r.Systemd != nil {
+		env, kept = r.Systemd.start()
+		args = slices.Concat([]string{"sh", "-c", asMain, "sh"}, args)
+	}
 	d.cmd = r.Helper.Exec(args[0], args[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.Dir = r.Dir
-	d.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HELPERD_TEST_HOOKS=" + os.Getenv("HELPERD_TEST_HOOKS")}
+	d.cmd.ExtraFiles = kept
+	d.cmd.Env = append(env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HELPERD_TEST_HOOKS="+os.Getenv("HELPERD_TEST_HOOKS"))
 	must(t, d.cmd.Start())
 	r.daemon = d
 	r.guard.Go("wait for helperd", func() { d.exit <- d.cmd.Wait() })

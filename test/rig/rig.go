@@ -40,6 +40,8 @@ type Options struct {
 	Edit func(text string) string
 	// Hide are boot loaders that the daemon does not see, as if their packages were not installed.
 	Hide []plan.Loader
+	// Systemd makes the rig play systemd for the daemon.
+	Systemd bool
 }
 
 // A Rig is one helper on its LAN, and the LANs behind the router.
@@ -47,6 +49,8 @@ type Rig struct {
 	Site
 	Helper *netns.NS // where helperd runs
 	Router *netns.NS // holds the bridges, the relay, and the upstream name server
+	// Systemd is nil unless asked for.
+	Systemd *Systemd
 
 	guard        *guard.Group
 	daemon       *daemon
@@ -69,6 +73,9 @@ func New(t testing.TB, opt Options) *Rig {
 		r.capabilities += ",+net_admin"
 	}
 	r.Site = newSite(t, opt)
+	if opt.Systemd {
+		r.Systemd = newSystemd(t, r.Dir)
+	}
 	r.Router, r.Helper = netns.New(t), netns.New(t)
 	home := r.network(r.Address)
 	for i := range r.Networks {
