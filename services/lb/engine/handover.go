@@ -25,7 +25,7 @@ type Carried struct {
 	Open                      bool           // there is a server; else only the client, of whom nothing was sent on
 	Age, Idle, Silent         int64          // since it was accepted, since bytes moved, how long none may move; in milliseconds
 	HalfClosed                bool
-	Halves                    [2]Half        // from the client, and from the server
+	Halves                    [2]Half // from the client, and from the server
 }
 
 // A Half is what a side sends.
@@ -215,7 +215,7 @@ func newRegister(t *table.Table, list []Carried) *register {
 	for i := range list {
 		c := &list[i]
 		if r.backends[c.Backend] == nil {
-			r.backends[c.Backend] = &table.Backend{Name: c.Backend}
+			r.backends[c.Backend] = table.NewStray(c.Backend)
 		}
 		if r.frontends[c.Frontend] == nil {
 			r.frontends[c.Frontend] = &table.Frontend{Config: plan.Frontend{Name: c.Frontend}, Backend: r.backends[c.Backend], Counters: &table.Counters{}}

@@ -59,6 +59,13 @@ type Backend struct {
 // Group gives the settings in force, or nil before the first Install.
 func (b *Backend) Group() *Group { return b.group.Load() }
 
+// NewStray gives a backend that is in no table, for connections that were made when it was in one.
+func NewStray(name string) *Backend {
+	b := &Backend{Name: name}
+	b.group.Store(&Group{Backend: b, Config: plan.Backend{Name: name}})
+	return b
+}
+
 // choice is the set of servers that take connections now.
 type choice struct {
 	members []Member
