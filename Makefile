@@ -34,8 +34,8 @@ race: ## run the unit tests with the race detector
 e2e-boot: packages-matrix build ## boot virtual machines by every firmware through the daemon, about 10 minutes; BOOT=uefi-http: one of them (root)
 	HELPERD_NO_SKIP=1 HELPERD_MATRIX=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 90m -v $(if $(BOOT),-run 'TestMatrix/^$(BOOT)$$') ./test/e2e
 
-reload: packages-test build ## reload 100 times under load of all services: nothing may be lost (root)
-	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_RELOADS=100 $(GO) test -count=1 -timeout 20m -v ./test/reload
+reload: packages-test build ## reload 100 times, upgrade and restart 5 times under load: nothing may be lost, nothing refused (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_RELOADS=100 HELPERD_RESTARTS=5 HELPERD_RATE=$${RATE:-5000} $(GO) test -count=1 -timeout 20m -v ./test/reload
 
 bootstorm: packages-test build ## switch on 200 machines at once, beside dnsmasq with nginx, in 10 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_STORM=$${NODES:-200} HELPERD_STORM_ROUNDS=$${ROUNDS:-3} $(GO) test -count=1 -timeout 60m -v -run LongStorm ./test/bootstorm

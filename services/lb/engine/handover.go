@@ -21,9 +21,11 @@ const (
 type Carried struct {
 	Client                    netip.Addr
 	Frontend, Backend, Server string
-	ServerAddress             netip.AddrPort // of an open one
-	Open                      bool           // there is a server; else only the client, of whom nothing was sent on
-	Age, Idle, Silent         int64          // since it was accepted, since bytes moved, how long none may move; in milliseconds
+	ServerAddress             netip.AddrPort    // of an open one
+	Open                      bool              // there is a server; else only the client, of whom nothing was sent on
+	Heading                   bool              // its PROXY header has not come yet
+	Proxied                   [2]netip.AddrPort // the client and the address it connected to, of the PROXY header
+	Age, Idle, Silent         int64             // since it was accepted, since bytes moved, how long none may move; in milliseconds
 	HalfClosed                bool
 	Halves                    [2]Half // from the client, and from the server
 }
@@ -106,7 +108,13 @@ func (w *worker) turnAway() {
 
 // pack takes all that is to be carried out of t.
 func (w *worker) pack(t *tunnel) Carried {
-	c := Carried{Client: t.client, Frontend: t.frontend.Config.Name, Backend: t.backend.Name, Age: w.clock - t.began, HalfClosed: t.half}
+	c := Carried{Client: t.client, Frontend: t.frontend.Config.Name, Age: w.clock - t.began, HalfClosed: t.half, Heading: t.phase == heading}
+	if t.backend != nil { // else its head is still in the socket
+		c.Backend = t.backend.Name
+	}
+	if t.proxied != nil {
+		c.Proxied = [2]netip.AddrPort{t.proxied.client, t.proxied.local}
+	}
 	if t.phase == open {
 		c.Open, c.Server, c.ServerAddress = true, t.server.Name, t.server.Address
 		c.Idle, c.Silent = w.clock-t.active, t.silent
@@ -150,12 +158,20 @@ func (e *Engine) Import(list []Carried) {
 
 // unpack makes a tunnel of c.
 func (w *worker) unpack(c *Carried, known *register) {
-	w.engine.active.Add(1) // it was there before the limit
-	client := int32(c.Halves[fromClient].Socket)
-	f, b := known.frontends[c.Frontend], known.backends[c.Backend]
+	f, client := known.frontends[c.Frontend], int32(c.Halves[fromClient].Socket)
+	w.engine.active.Add(1) // it was there before any limit
+	f.Counters.Place(0)
 	f.Counters.Enter()
+	var p *proxied
+	if c.Proxied[0].IsValid() {
+		p = &proxied{c.Proxied[0], c.Proxied[1]}
+	}
 	if !c.Open {
-		w.start(client, c.Client, f, b)
+		first := waiting
+		if c.Heading {
+			first = heading
+		}
+		w.startFor(client, c.Client, f, first, p)
 		return
 	}
 	idx, t := w.slab.take()
@@ -163,9 +179,10 @@ func (w *worker) unpack(c *Carried, known *register) {
 	w.serial++
 	t.id, t.began, t.half = w.serial<<workerBits|uint64(w.index), w.clock-c.Age, c.HalfClosed
 	defer func() { w.current = none }()
-	t.client, t.frontend, t.backend, t.server = c.Client, f, b, known.servers[c.server()]
+	t.client, t.frontend, t.backend, t.server = c.Client, f, known.backends[c.Backend], known.servers[c.server()]
+	t.proxied = p
 	t.phase, t.silent, t.active = open, c.Silent, w.clock-c.Idle
-	b.Enter()
+	t.backend.Enter()
 	t.server.Enter()
 	for side := range t.d {
 		d, h := &t.d[side], &c.Halves[side]
@@ -215,7 +232,7 @@ func newRegister(t *table.Table, list []Carried) *register {
 	for i := range list {
 		c := &list[i]
 		if r.backends[c.Backend] == nil {
-			r.backends[c.Backend] = table.NewStray(c.Backend)
+			r.backends[c.Backend] = table.NewOrphan(c.Backend)
 		}
 		if r.frontends[c.Frontend] == nil {
 			r.frontends[c.Frontend] = &table.Frontend{Config: plan.Frontend{Name: c.Frontend}, Backend: r.backends[c.Backend], Counters: &table.Counters{}}

@@ -19,12 +19,17 @@ const (
 
 // start makes a tunnel for an accepted connection; heading says that a PROXY header comes first.
 func (w *worker) start(fd int32, client netip.Addr, f *table.Frontend, first uint8) {
+	w.startFor(fd, client, f, first, nil)
+}
+
+// startFor is start after the PROXY header p was read.
+func (w *worker) startFor(fd int32, client netip.Addr, f *table.Frontend, first uint8, p *proxied) {
 	idx, t := w.slab.take()
 	before := w.current
 	w.current = idx
 	w.serial++
 	t.id, t.began = w.serial<<workerBits|uint64(w.index), w.clock
-	t.client, t.frontend = client, f
+	t.client, t.frontend, t.proxied = client, f, p
 	t.d[fromClient].from, t.d[fromServer].to = fd, fd
 	t.d[fromClient].to, t.d[fromServer].from = none, none
 	t.phase, t.at = first, w.clock+headTimeout

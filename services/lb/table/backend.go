@@ -59,8 +59,8 @@ type Backend struct {
 // Group gives the settings in force, or nil before the first Install.
 func (b *Backend) Group() *Group { return b.group.Load() }
 
-// NewStray gives a backend that is in no table, for connections that were made when it was in one.
-func NewStray(name string) *Backend {
+// NewOrphan gives a backend that is in no table, for connections that were made when it was in one.
+func NewOrphan(name string) *Backend {
 	b := &Backend{Name: name}
 	b.group.Store(&Group{Backend: b, Config: plan.Backend{Name: name}})
 	return b
