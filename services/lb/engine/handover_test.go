@@ -25,8 +25,9 @@ type running struct {
 	stop  func()
 }
 
-// runEngine gives an engine with the frontend "front" on l and servers at back. Without servers it knows no frontend either.
-func runEngine(t *testing.T, l *net.TCPListener, back ...netip.AddrPort) *running {
+// runEngine gives an engine with the frontend "front" on l and servers at back, of which
+// so many pipes are taken already. Without servers it knows no frontend either.
+func runEngine(t *testing.T, l *net.TCPListener, pipes int, back ...netip.AddrPort) *running {
 	t.Helper()
 	addr := netip.MustParseAddrPort(l.Addr().String())
 	p := &plan.Plan{LB: plan.LB{Enabled: true}}
@@ -43,6 +44,9 @@ func runEngine(t *testing.T, l *net.TCPListener, back ...netip.AddrPort) *runnin
 	}
 	tab.Install(time.Now())
 	e := New(Options{Guard: guard.New(func(name string, v any, stack []byte) { t.Errorf("%s: %v\n%s", name, v, stack) }), Fuse: &guard.Fuse{}, Workers: 2})
+	for _, w := range e.workers {
+		w.pools.open = pipes
+	}
 	e.Swap(tab)
 	if len(back) > 0 {
 		e.Attach(addr, []int{descriptor(t, l)})
@@ -116,9 +120,14 @@ func wantEnd(t *testing.T, what string, c *net.TCPConn) {
 // Connections that are idle, busy both ways and half-closed go through two engines after the first: every byte
 // arrives, FIN stays FIN and reset stays reset. The table of the last engine knows nothing of them.
 func TestHandover(t *testing.T) {
+	t.Run("in pipes", func(t *testing.T) { testHandover(t, 0) })
+	t.Run("in buffers", func(t *testing.T) { testHandover(t, pipesMax) })
+}
+
+func testHandover(t *testing.T, pipes int) {
 	front, back := listenTCP(t), listenTCP(t)
 	to := netip.MustParseAddrPort(back.Addr().String())
-	first := runEngine(t, front, to)
+	first := runEngine(t, front, pipes, to)
 	idleC, idleS := connect(t, front, back)
 	busyC, busyS := connect(t, front, back)
 	halfC, halfS := connect(t, front, back)
@@ -132,7 +141,7 @@ func TestHandover(t *testing.T) {
 	wantBytes(t, "first megabyte", busyS, up[:1<<20])
 	time.Sleep(100 * time.Millisecond) // the way fills up
 
-	second := runEngine(t, front, to)
+	second := runEngine(t, front, pipes, to)
 	if n := carry(t, first, second); n != 4 {
 		t.Fatalf("%d connections are carried, want 4", n)
 	}
@@ -148,7 +157,7 @@ func TestHandover(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); second.Active() != 4 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
 
-	third := runEngine(t, front)
+	third := runEngine(t, front, pipes)
 	if n := carry(t, second, third); n != 4 {
 		t.Fatalf("%d connections are carried, want 4", n)
 	}
@@ -180,7 +189,7 @@ func TestHandover(t *testing.T) {
 func TestHandoverBeforeConnect(t *testing.T) {
 	front, back := listenTCP(t), listenTCP(t)
 	to := netip.MustParseAddrPort(back.Addr().String())
-	first, second := runEngine(t, front, to), runEngine(t, front, to)
+	first, second := runEngine(t, front, 0, to), runEngine(t, front, 0, to)
 	unchecked := *first.table.Groups[0]
 	unchecked.Config.Check.Type = plan.CheckTCP
 	unchecked.Members[0].Set(table.Starting, time.Now())
