@@ -105,6 +105,7 @@ func TestRestartsRefuseNothing(t *testing.T) {
 	for i := range reloads {
 		s.Apply(t, func(text string) string { return changed(text, i) })
 	}
+	time.Sleep(time.Second) // the last one under load, too
 	nothing(fmt.Sprintf("%d reloads", reloads))
 	long.pingIdle(t, "after the reloads")
 
