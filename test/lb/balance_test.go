@@ -129,6 +129,9 @@ func (x *trial) hold(n int) map[string][]*client {
 	for range n {
 		c := x.dial(front)
 		name := c.who()
+		if name == "" {
+			x.Fatal("a connection that is to be held was not served")
+		}
 		held[name] = append(held[name], c)
 	}
 	return held

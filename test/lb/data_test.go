@@ -115,13 +115,8 @@ func bulk(x *trial) {
 	if down != sum(2) {
 		x.Errorf("download: %d bytes of %d, or they are others", n, size)
 	}
-	select {
-	case got := <-up:
-		if got != sum(1) {
-			x.Error("upload: not what was sent")
-		}
-	case <-time.After(patience):
-		x.Error("upload: no end")
+	if receive(x, "the upload ends", up) != sum(1) {
+		x.Error("upload: not what was sent")
 	}
 }
 

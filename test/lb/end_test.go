@@ -38,7 +38,7 @@ var endCases = []testCase{
 		time.Sleep(300 * time.Millisecond)
 		c.send("and mine")
 		x.must(c.CloseWrite())
-		if s := <-got; s != "and mine" {
+		if s := receive(x, "the server sees the end", got); s != "and mine" {
 			x.Errorf("the server got %q", s)
 		}
 	}},
@@ -82,7 +82,7 @@ var endCases = []testCase{
 		c := x.dial(front)
 		c.who()
 		reset(c.TCPConn)
-		if err := <-read; !errors.Is(err, unix.ECONNRESET) {
+		if err := receive(x, "the server sees the end", read); !errors.Is(err, unix.ECONNRESET) {
 			x.Errorf("the server read %v, want a reset", err)
 		}
 	}},

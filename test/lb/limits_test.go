@@ -109,7 +109,7 @@ var limitCases = []testCase{
 		for _, c := range []*client{late, later} {
 			go func() { served <- c.who() }()
 		}
-		if who := <-served; who != "one" {
+		if who := receive(x, "one of the two that wait", served); who != "one" {
 			x.Errorf("the next was served by %q", who)
 		}
 		select {
@@ -184,7 +184,7 @@ func fifo(x *trial) {
 		c.send(strconv.Itoa(i) + "\n")
 		clients = append(clients, c)
 		if i == 0 {
-			if s := <-came; s != "0\n" {
+			if s := receive(x, "the first client", came); s != "0\n" {
 				x.Fatalf("first came %q", s)
 			}
 		}
@@ -192,13 +192,8 @@ func fifo(x *trial) {
 	}
 	for i := 1; i < len(clients); i++ {
 		x.must(clients[i-1].Close())
-		select {
-		case s := <-came:
-			if s != strconv.Itoa(i)+"\n" {
-				x.Errorf("place %d got client %q", i, s)
-			}
-		case <-time.After(patience):
-			x.Fatalf("nobody gets place %d", i)
+		if s := receive(x, "the client of the next place", came); s != strconv.Itoa(i)+"\n" {
+			x.Errorf("place %d got client %q", i, s)
 		}
 	}
 }

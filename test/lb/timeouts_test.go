@@ -103,7 +103,7 @@ var timeoutCases = []testCase{
 		if took := time.Since(began); took > 4500*time.Millisecond {
 			x.Errorf("closed after %v only, want 1 s", took)
 		}
-		<-got
+		receive(x, "the server writes", got)
 	}},
 	{name: "connect is not counted as silence", lb: pair("retries: 3\ntimeouts: {connect: 2s, client: 1s, server: 1s}"), proof: func(x *trial) {
 		x.blackhole(one)

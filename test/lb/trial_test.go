@@ -110,6 +110,18 @@ func (x *trial) await(what string, ok func() bool) {
 	}
 }
 
+// receive waits for what another goroutine of the trial has to say.
+func receive[T any](x *trial, what string, from <-chan T) T {
+	x.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		x.Fatalf("not within %v: %s", patience, what)
+		panic("not reached")
+	}
+}
+
 // within fails unless since is about as long ago as said: never shorter, at most patience longer.
 func (x *trial) within(what string, since time.Time, low time.Duration) {
 	x.Helper()
