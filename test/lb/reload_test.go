@@ -99,7 +99,7 @@ var reloadCases = []testCase{
 		x.reload(checked("type: http, port: 7100, path: /new, " + often))
 		x.await("checks ask for the new path", func() bool {
 			q := h.questions()
-			return q[len(q)-1].path == "/new"
+			return len(q) > 0 && q[len(q)-1].path == "/new"
 		})
 		x.awaitOnly(front, "one", "two")
 	}},
