@@ -17,7 +17,9 @@ type fakePort struct {
 	next error // of the next send
 }
 
-func (p *fakePort) send(*unix.Msghdr) error {
+func (p *fakePort) send(*unix.Msghdr) error { return p.write(nil) }
+
+func (p *fakePort) write([]byte) error {
 	if err := p.next; err != nil {
 		p.next = nil
 		return err

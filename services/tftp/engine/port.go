@@ -17,7 +17,9 @@ import (
 type Port interface {
 	// recv takes a packet: EAGAIN when none is there.
 	recv(b []byte) (int, error)
-	// send never waits: EAGAIN when there is no room.
+	// write sends b as one packet, and never waits: EAGAIN when there is no room.
+	write(b []byte) error
+	// send does so with the parts of m, which may be a train of packets.
 	send(m *unix.Msghdr) error
 	descriptor() int
 	// Close frees the port.
@@ -89,6 +91,19 @@ func (p udpPort) recv(b []byte) (int, error) {
 		case unix.EINTR:
 		default:
 			return 0, errno
+		}
+	}
+}
+
+func (p udpPort) write(b []byte) error {
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(p), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
 		}
 	}
 }

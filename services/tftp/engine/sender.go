@@ -16,6 +16,9 @@ const (
 	maxSegments = 64
 	// maxTrain is the largest UDP payload in bytes, rounded down.
 	maxTrain = 65000
+	// maxCopied is the largest block in bytes that is copied behind its header:
+	// that is cheaper than to have the kernel gather the two.
+	maxCopied = 2048
 )
 
 // sender writes packets to ports without allocating; a goroutine that sends has
@@ -26,6 +29,7 @@ type sender struct {
 	iov     [2 * maxSegments]unix.Iovec
 	control []byte
 	msg     unix.Msghdr
+	single  [packet.HeaderLen + maxCopied]byte
 }
 
 func newSender() *sender {
@@ -41,9 +45,7 @@ var senders = sync.Pool{New: func() any { return newSender() }}
 
 // Refuse tells the client of p, as far as a packet arrives: one that hears nothing asks again.
 func Refuse(p Port, e *packet.Error) {
-	out := senders.Get().(*sender)
-	defer senders.Put(out)
-	_ = out.packet(p, e.Bytes())
+	_ = p.write(e.Bytes())
 }
 
 // train is how many blocks of block bytes leave together at most.
@@ -54,10 +56,13 @@ func train(block int) int { return max(1, min(maxSegments, maxTrain/(block+packe
 // else they leave one by one. It reports whether the kernel refused a train: the
 // blocks have left all the same.
 func (s *sender) blocks(p Port, block int, segment bool, first int64, data []byte, n int) (refused bool, err error) {
+	if n == 1 && len(data) <= maxCopied {
+		header(s.single[:], first)
+		return false, p.write(s.single[:packet.HeaderLen+copy(s.single[packet.HeaderLen:], data)])
+	}
 	for i := range n {
 		h := &s.headers[i]
-		binary.BigEndian.PutUint16(h[:], packet.OpData)
-		binary.BigEndian.PutUint16(h[2:], uint16(first+int64(i))) // rolls over to 0
+		header(h[:], first+int64(i))
 		s.iov[2*i] = iovec(h[:])
 		s.iov[2*i+1] = iovec(data[i*block : min((i+1)*block, len(data))])
 	}
@@ -93,12 +98,10 @@ func (s *sender) vectors(p Port, from, to int) error {
 	return p.send(&s.msg)
 }
 
-// packet sends b as it is.
-func (s *sender) packet(p Port, b []byte) error {
-	s.iov[0] = iovec(b)
-	s.msg = unix.Msghdr{Iov: &s.iov[0]}
-	s.msg.SetIovlen(1)
-	return p.send(&s.msg)
+// header writes that of a block into h. Numbers roll over to 0.
+func header(h []byte, number int64) {
+	binary.BigEndian.PutUint16(h, packet.OpData)
+	binary.BigEndian.PutUint16(h[2:], uint16(number))
 }
 
 func iovec(b []byte) unix.Iovec {

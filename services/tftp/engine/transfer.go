@@ -101,7 +101,7 @@ func (t *Transfer) send(out *sender, now time.Time) error {
 func (t *Transfer) proceed(out *sender, now time.Time) error {
 	var err error
 	if t.opening {
-		err = out.packet(t.port, t.OACK)
+		err = t.port.write(t.OACK)
 	} else {
 		err = t.sendWindow(out)
 	}
@@ -273,7 +273,7 @@ func (t *Transfer) sendWindow(out *sender) error {
 		data, err := t.src.at(off, size)
 		if err != nil {
 			// The client must know: it would take what it has for the file.
-			_ = out.packet(t.port, packet.ErrUnreadable.Bytes())
+			_ = t.port.write(packet.ErrUnreadable.Bytes())
 			return fmt.Errorf("%w: %w", packet.ErrUnreadable, err)
 		}
 		if len(data) < size {
