@@ -112,6 +112,68 @@ func TestPanicEndsOneTransfer(t *testing.T) {
 	}
 }
 
+// halting is content that holds its worker up at the second block.
+type halting struct {
+	Memory
+	reached, resume chan struct{}
+}
+
+func (h halting) at(off int64, n int) ([]byte, error) {
+	if off > 0 {
+		select {
+		case h.reached <- struct{}{}:
+		default:
+		}
+		<-h.resume
+	}
+	return h.Memory.at(off, n)
+}
+
+// worn is content that panics when it is read again.
+type worn struct {
+	Memory
+	read *bool
+}
+
+func (w worn) at(off int64, n int) ([]byte, error) {
+	if *w.read {
+		panic("a bug")
+	}
+	*w.read = true
+	return w.Memory.at(off, n)
+}
+
+// A bug that shows when many deadlines have passed holds up none of the others.
+func TestPanicKeepsDeadlines(t *testing.T) {
+	c := newCarriage(t)
+	var silent []*client
+	quiet := func() {
+		for range 8 {
+			w, _ := c.send(t, Memory("content"))
+			w.data(1)
+			silent = append(silent, w)
+		}
+	}
+	quiet()
+	_, badT := c.send(t, worn{Memory("content"), new(bool)})
+	quiet()
+	halt := halting{Memory(make([]byte, 600)), make(chan struct{}, 1), make(chan struct{})}
+	first, _ := c.send(t, halt)
+	first.data(1)
+	first.ack(1)
+	<-halt.reached
+	time.Sleep(1100 * time.Millisecond) // all deadlines are the past when the worker goes on
+	close(halt.resume)
+	if err := c.end(t, badT); !errors.Is(err, errPanic) {
+		t.Errorf("the transfer with the bug ends with %v", err)
+	}
+	for _, w := range silent {
+		if w.next(time.Second) == nil {
+			t.Fatal("a client that is silent is not sent its block again")
+		}
+	}
+}
+
 // onDisk is content that is not there before the disk has moved.
 type onDisk struct {
 	Memory

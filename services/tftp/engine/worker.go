@@ -114,6 +114,9 @@ func (w *worker) letGo(t *Transfer) {
 func (w *worker) run(ctx context.Context) error {
 	if t := w.current; t != nil {
 		w.settle(t, errPanic)
+		w.mu.Lock()
+		w.look = time.Now() // those that were to come after it
+		w.mu.Unlock()
 	}
 	for ctx.Err() == nil {
 		n, err := w.wait()
