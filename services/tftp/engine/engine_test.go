@@ -249,3 +249,34 @@ func TestStoppedEngineTakesNothing(t *testing.T) {
 		t.Errorf("it ends with %v", got)
 	}
 }
+
+// Packets that come together are told of once, and all of them are taken: what
+// brings nothing on is followed by a look for more, and the rest is seen at the deadline.
+func TestPacketsThatComeTogether(t *testing.T) {
+	c := newCarriage(t)
+	whole := bytes.Repeat([]byte("0123456789abcdef"), 200)
+	halt := halting{Memory(whole[:600]), make(chan struct{}, 1), make(chan struct{})}
+	first, _ := c.send(t, halt)
+	behind, _ := c.send(t, Memory(whole))
+	broken, brokenT := c.send(t, Memory(whole))
+	first.data(1)
+	behind.data(1)
+	broken.data(1)
+	first.ack(1)
+	<-halt.reached
+	behind.ack(0)
+	behind.ack(1)
+	broken.ack(1)
+	if _, err := broken.conn.WriteToUDPAddrPort([]byte("\x00\x05\x00\x03full\x00"), broken.tid); err != nil {
+		t.Fatal(err)
+	}
+	close(halt.resume)
+	first.fetchFrom(2)
+	if p := behind.next(500 * time.Millisecond); p == nil {
+		t.Error("an ACK behind a useless one waits for the deadline")
+	}
+	var said *packet.Error
+	if err := c.end(t, brokenT); !errors.As(err, &said) {
+		t.Errorf("it ends with %v, want the client's error", err)
+	}
+}

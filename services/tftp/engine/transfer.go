@@ -120,6 +120,9 @@ func (t *Transfer) proceed(out *sender, now time.Time) error {
 	return nil
 }
 
+// due reports whether the owner is to look at t.
+func (t *Transfer) due(now time.Time) bool { return t.stopped.Load() || !now.Before(t.deadline) }
+
 // expired sends again what was not answered until the deadline.
 func (t *Transfer) expired(out *sender, now time.Time) error {
 	if t.stopped.Load() {
