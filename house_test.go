@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"services/http": {"plan", "artifacts", "boot", "ca", "timeline", "state", "nodes", "services", "ignition", "iso"},
 	"services/ftp":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/lb":   {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
+	"services/ntp":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/nfs":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"api":           {"artifacts", "plan", "timeline", "state", "nodes", "services"},
 	"ui":            {"plan", "services", "services/lb", "timeline", "state", "nodes", "artifacts", "ca"},

@@ -16,6 +16,7 @@ import (
 	"helperd/services/ftp"
 	"helperd/services/http"
 	"helperd/services/lb"
+	"helperd/services/ntp"
 	"helperd/services/tftp"
 	"helperd/timeline"
 	"helperd/ui"
@@ -59,7 +60,11 @@ func (d *Daemon) addServices() {
 		{"ftp", downloads, func(h services.Host) services.Service { return ftp.New(h) }},
 		{"lb", tunnels, func(h services.Host) services.Service { return lb.New(h) }},
 		{"admin", answers, func(h services.Host) services.Service { return ui.New(h, find[*lb.Service](d)) }},
-		{"dhcp", answers, func(h services.Host) services.Service { return dhcp.New(h) }},
+		{"ntp", answers, func(h services.Host) services.Service { return ntp.New(h) }},
+		{"dhcp", answers, func(h services.Host) services.Service {
+			h.TimeServed = find[*ntp.Service](d).Served
+			return dhcp.New(h)
+		}},
 	} {
 		svc := &service{fuse: &guard.Fuse{}, stage: s.stage}
 		svc.group = guard.New(func(name string, value any, stack []byte) { d.panicked(svc, s.name, name, value, stack) })

@@ -38,6 +38,7 @@ const (
 // the same machine if it comes back with a MAC that it had.
 func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
 	old := r.plan.Swap(p)
+	r.clocks.forget(func(fqdn string) bool { return p.NodeByName(fqdn) == nil })
 	defer r.flush()
 	r.mu.Lock()
 	first := r.stateless

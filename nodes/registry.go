@@ -101,6 +101,8 @@ type Registry struct {
 	proofsMu sync.Mutex // is not, so that DHCP never waits
 	proofs   map[plan.MAC]proof
 	holders  map[netip.Addr]plan.MAC // who has a proof of an address: one MAC, the last
+
+	clocks clocks
 }
 
 // New reads what is known from store.

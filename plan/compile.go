@@ -16,6 +16,7 @@ func Compile(c *config.Config, f Facts) (*Plan, config.Diagnostics) {
 	b.artifacts()
 	b.boot()
 	b.dns()
+	b.ntp()
 	b.dhcp()
 	b.http()
 	b.tftp()

@@ -60,7 +60,8 @@ func (b *builder) subnet(n *config.Network) Subnet {
 		IgnoreUnknown:    n.DHCP.Unknown == "ignore" || !n.DHCP.Pool.IsValid(),
 		Router:           n.Gateway,
 		DNS:              n.DNS,
-		NTP:              n.NTP, // the helper serves no time itself
+		NTP:              n.NTP,
+		Time:             b.timeOf(n),
 		MTU:              n.MTU,
 	}
 	if len(n.Routes) > 0 {

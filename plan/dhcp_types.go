@@ -40,11 +40,12 @@ type Subnet struct {
 	IgnoreUnknown    bool // machines that are in no list get no answer
 	Router           netip.Addr
 	DNS              []netip.Addr
-	NTP              []netip.Addr // empty: option 42 is not sent
-	MTU              int          // 0: option 26 is not sent
-	Routes           []Route      // option 121; the default route is in it when Router is set
-	Domain           string       // option 15 for pool clients; empty: not sent
-	Search           []string     // option 119 for pool clients
+	NTP              []netip.Addr   // empty: option 42 is not sent, or names Time
+	Time             netip.AddrPort // of this machine; option 42 names it while somebody answers there. Zero: NTP says all
+	MTU              int            // 0: option 26 is not sent
+	Routes           []Route        // option 121; the default route is in it when Router is set
+	Domain           string         // option 15 for pool clients; empty: not sent
+	Search           []string       // option 119 for pool clients
 }
 
 // Route is a static route.

@@ -41,6 +41,7 @@ type Plan struct {
 	TFTP  TFTP
 	HTTP  HTTP
 	FTP   FTP
+	NTP   NTP
 	LB    LB
 	NFS   NFS
 	Admin Admin

@@ -38,6 +38,7 @@ func (p *Plan) Sections() []Section {
 		{"http", p.HTTP.lines()},
 		{"tftp", p.TFTP.lines()},
 		{"ftp", p.FTP.lines()},
+		{"ntp", p.NTP.lines()},
 		{"lb", p.LB.lines()},
 		{"nfs", p.NFS.lines()},
 		{"unserved", p.unservedLines()},

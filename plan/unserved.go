@@ -20,9 +20,6 @@ func (b *builder) unserved() {
 	if len(b.p.NFS.Exports) > 0 {
 		b.later("nfs", "exports are checked and not served yet; keep the NFS server of the system")
 	}
-	if b.c.Written("ntp") && b.c.NTP.Enabled {
-		b.later("ntp", "there is no time server yet; write ntp: with your time servers under networks")
-	}
 	if b.c.History.Remote != "" {
 		b.later("history", "configuration is not pulled from %s yet", b.c.History.Remote)
 	}

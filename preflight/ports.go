@@ -34,6 +34,7 @@ func listeners(p *plan.Plan, have []Interface) []listener {
 	add(p.HTTP.Enabled, "http", "tcp", p.HTTP.Listen)
 	add(p.HTTP.Enabled, "http", "tcp", p.HTTP.TLS.Listen)
 	add(p.FTP.Enabled, "ftp", "tcp", p.FTP.Listen)
+	add(p.NTP.Enabled, "ntp", "udp", p.NTP.Listen)
 	for _, f := range p.LB.Frontends {
 		add(p.LB.Enabled, "lb", "tcp", f.Listen)
 	}

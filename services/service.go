@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -121,4 +122,7 @@ type Host struct {
 	StateDir string
 	Store    *state.Store
 	Metrics  prometheus.Registerer
+	// TimeServed reports whether somebody, be it this process or another one of this
+	// machine, answers NTP at an address of plan.NTP.Given. Nil: nobody does.
+	TimeServed func(netip.AddrPort) bool
 }

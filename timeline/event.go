@@ -53,6 +53,8 @@ const (
 
 	NodeInstalled  Kind = "node.installed"  // the evidence
 	NodeArmed      Kind = "node.armed"      // what a person ordered
+	ClockWrong     Kind = "clock.wrong"     // "clock: " and how far the node's is off, and what to do
+	ClockRight     Kind = "clock.right"     // "clock: " and what is right again
 	ConfigApplied  Kind = "config.applied"  // what changed
 	ConfigRejected Kind = "config.rejected" // what is wrong, where
 	ServicePanic   Kind = "service.panic"   // service and panic value
@@ -86,7 +88,7 @@ type Event struct {
 func (e *Event) Trouble() bool {
 	switch e.Kind {
 	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
-		IgnitionRefused, LBDown, LBRefused, ConfigRejected, ServicePanic:
+		IgnitionRefused, LBDown, LBRefused, ClockWrong, ConfigRejected, ServicePanic:
 		return true
 	}
 	return false

@@ -112,8 +112,12 @@ func (s *Story) add(e *Event) {
 		}
 		return
 	}
-	if e.Kind == LBUp {
+	switch e.Kind {
+	case LBUp:
 		s.recovered(e.Detail)
+	case ClockRight:
+		s.recovered("clock")
+		return
 	}
 	if now < was {
 		// Firmware asks for addresses, loaders and scripts at every boot, also on its
@@ -138,9 +142,9 @@ func (s *Story) add(e *Event) {
 	}
 }
 
-// recovered forgets the trouble with a server, which is BACKEND/NAME.
-func (s *Story) recovered(server string) {
-	if strings.HasPrefix(s.trouble, server+": ") {
+// recovered forgets the trouble with a server, which is BACKEND/NAME, or with the clock.
+func (s *Story) recovered(what string) {
+	if strings.HasPrefix(s.trouble, what+": ") {
 		s.trouble, s.retries = "", 0
 	}
 }

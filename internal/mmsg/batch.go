@@ -26,6 +26,7 @@ type Batch struct {
 	outName       []unix.RawSockaddrInet6
 	inSize        int
 	outSize       int
+	control       control
 
 	received int
 	queued   int
@@ -82,6 +83,7 @@ func (b *Batch) recvmmsg(fd uintptr) bool {
 	for i := range b.in {
 		b.in[i].msg.Namelen = unix.SizeofSockaddrInet6
 	}
+	b.control.expect(b.in)
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
@@ -131,6 +133,7 @@ func (b *Batch) Reply() []byte {
 // Queue makes the first n bytes of Reply the answer to the sender of message i.
 func (b *Batch) Queue(i, n int) {
 	b.outName[b.queued] = b.inName[i] // with the scope of a link-local sender
+	b.answerFrom(i)
 	b.queue(n, b.in[i].msg.Namelen)
 }
 
@@ -146,6 +149,7 @@ func (b *Batch) QueueTo(peer netip.AddrPort, n int) {
 	}
 	raw := (*[2]byte)(unsafe.Pointer(p))
 	raw[0], raw[1] = byte(peer.Port()>>8), byte(peer.Port())
+	b.out[b.queued].msg.SetControllen(0)
 	b.queue(n, size)
 }
 

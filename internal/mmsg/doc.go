@@ -5,6 +5,7 @@
 // (syscall.RawConn), so that a waiting reader costs no thread. Nothing is
 // allocated after New: addresses stay in the kernel's form until they are asked for.
 //
-// It leaves out control messages: sockets are bound to one address or to one
-// device, which tells as much as IP_PKTINFO and costs less.
+// Control messages cost something and are for those who want them: when a
+// message came in, and which of our addresses it was sent to. Most sockets are bound to
+// one address or to one device, which tells as much as IP_PKTINFO.
 package mmsg

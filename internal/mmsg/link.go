@@ -14,6 +14,7 @@ func (b *Batch) QueueLink(ifindex int, mac [6]byte, n int) {
 	proto := (*[2]byte)(unsafe.Pointer(&ll.Protocol)) // in network order
 	proto[0], proto[1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
 	copy(ll.Addr[:], mac[:])
+	b.out[b.queued].msg.SetControllen(0)
 	b.queue(n, unix.SizeofSockaddrLinklayer)
 }
 

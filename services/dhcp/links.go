@@ -37,7 +37,8 @@ func (s *Service) drop(g *generation) {
 	}
 }
 
-// rebind takes the sockets of interfaces that came, and lets go those of interfaces that went.
+// rebind takes the sockets of interfaces that came, and lets go those of
+// interfaces that went. Options change when somebody begins or ends to serve time.
 func (s *Service) rebind() {
 	old := s.generation.Load()
 	if old == nil || !old.enabled {
@@ -48,7 +49,7 @@ func (s *Service) rebind() {
 		return // the next second tries again
 	}
 	places, missing := resolve(old.policy, list)
-	if slices.Equal(old.local, localAddrs(list)) && old.fits(places, missing) {
+	if slices.Equal(old.local, localAddrs(list)) && slices.Equal(old.time, s.timeServed(old.source)) && old.fits(places, missing) {
 		return
 	}
 	g, err := s.build(old.source, list)
@@ -61,7 +62,7 @@ func (s *Service) rebind() {
 	s.unbindable.Store(new(string))
 	if s.generation.CompareAndSwap(old, g) {
 		s.drop(old)
-		s.host.Log.Info("interfaces changed", "served", len(g.links), "missing", len(g.missing))
+		s.host.Log.Info("interfaces or time servers changed", "served", len(g.links), "missing", len(g.missing))
 		return
 	}
 	s.drop(g) // a Commit came in between
