@@ -70,11 +70,8 @@ func (s *Service) read(ctx context.Context, sock *socket.Socket) error {
 		<-ctx.Done()
 		_ = conn.Close()
 	})
-	r := &reader{Service: s, batch: mmsg.New(batchSize, maxRequest, packet.MaxReply), limits: newLimits(), fresh: make([][]byte, 0, batchSize)}
-	if r.raw, err = conn.SyscallConn(); err != nil {
-		return err
-	}
-	if err := r.batch.WantStamps(r.raw); err != nil {
+	r, err := s.newReader(conn)
+	if err != nil {
 		return fmt.Errorf("ntp: %s: %w", sock.Key, err)
 	}
 	for {
@@ -90,6 +87,15 @@ func (s *Service) read(ctx context.Context, sock *socket.Socket) error {
 			return err
 		}
 	}
+}
+
+func (s *Service) newReader(conn *net.UDPConn) (*reader, error) {
+	r := &reader{Service: s, batch: mmsg.New(batchSize, maxRequest, packet.MaxReply), limits: newLimits(), fresh: make([][]byte, 0, batchSize)}
+	var err error
+	if r.raw, err = conn.SyscallConn(); err != nil {
+		return nil, err
+	}
+	return r, r.batch.WantStamps(r.raw)
 }
 
 // turn answers the n requests of a batch.

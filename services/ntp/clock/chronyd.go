@@ -21,7 +21,6 @@ const (
 	replyTracking   = 5
 	replyHeader     = 28               // bytes
 	trackingLen     = replyHeader + 76 // bytes of the reply; a request has to be as long
-	leapUnsync      = 3
 )
 
 // patience is how long chronyd may take to answer.
@@ -75,7 +74,7 @@ func parseTracking(p []byte, sequence uint32, now time.Time) (State, error) {
 	p = p[replyHeader:]
 	stratum, leap := be.Uint16(p[24:]), be.Uint16(p[26:])
 	id := [4]byte(p[:4])
-	if leap == leapUnsync || stratum == 0 || stratum > 15 {
+	if leap > 2 || stratum == 0 || stratum > 15 {
 		return local(Chronyd, now), nil
 	}
 	if id == localID { // chronyd's own local mode, with the stratum that its administrator chose
