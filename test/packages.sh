@@ -24,6 +24,10 @@ nslookup bind9-dnsutils bind-utils
 udhcpc udhcpc busybox
 dhclient isc-dhcp-client dhcp-client
 dhcrelay isc-dhcp-relay dhcp-relay
+chronyd chrony chrony
+ntpdate ntpsec-ntpdate ntpsec
+ntpdig ntpsec-ntpdig ntpsec
+rdate rdate rdate
 tftp tftp-hpa tftp
 in.tftpd tftpd-hpa tftp-server
 dnsmasq dnsmasq-base dnsmasq

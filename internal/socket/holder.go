@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,9 +25,17 @@ func holder(k Key) string {
 		if name := processOf(row.inode); name != "" {
 			return name
 		}
-		return "a process of user " + row.uid
+		return "a process of user " + userName(row.uid)
 	}
 	return ""
+}
+
+// userName is the name of a user, or the number of one that has none.
+func userName(uid string) string {
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return uid
 }
 
 // collides reports whether two bound addresses cannot share a port.
