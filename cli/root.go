@@ -35,7 +35,7 @@ func newRoot(version string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "helperd",
 		Short: "A complete helper node for installing OpenShift, in one process",
-		Long: "helperd serves DNS, DHCP, TFTP, HTTP, FTP and the load balancer that an OpenShift\n" +
+		Long: "helperd serves DNS, DHCP, TFTP, HTTP, FTP, NTP and the balancer that an OpenShift\n" +
 			"installation on bare metal or VMs needs, from one file: /etc/helper.yaml.",
 		Version:       version,
 		SilenceErrors: true, SilenceUsage: true,

@@ -130,7 +130,7 @@ func span(d time.Duration) string {
 		name string
 	}{{365 * day, "years"}, {day, "days"}, {time.Hour, "hours"}, {time.Minute, "minutes"}} {
 		if d >= 2*u.unit {
-			return fmt.Sprintf("%d %s", d/u.unit, u.name)
+			return fmt.Sprintf("%d %s", (d+u.unit/2)/u.unit, u.name)
 		}
 	}
 	return fmt.Sprintf("%d seconds", d/time.Second)

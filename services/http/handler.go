@@ -63,6 +63,7 @@ func (x *exchange) serve() {
 	x.path, x.token = withoutToken(x.path)
 	x.state = x.Service.state.Load()
 	x.node = x.state.nodes[x.addr]
+	x.compareClock()
 	x.conn.within(x.w.stall)
 	h := x.w.Header()
 	h["Server"] = serverName
@@ -91,6 +92,15 @@ func (x *exchange) serve() {
 		x.path = clean(x.path)
 		tidyRange(x.r)
 		x.route()
+	}
+}
+
+// compareClock notes what time the client thinks it is. Few say so.
+func (x *exchange) compareClock() {
+	if date := x.r.Header.Get("Date"); date != "" {
+		if at, err := nethttp.ParseTime(date); err == nil {
+			x.host.Nodes.SawClock(x.addr, at.Sub(x.begun), false)
+		}
 	}
 }
 

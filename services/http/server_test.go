@@ -100,6 +100,17 @@ func TestStall(t *testing.T) {
 	})
 }
 
+func TestDateOfAClient(t *testing.T) {
+	g := newRig(t, nil)
+	g.put(t, "rootfs.img", 1<<10)
+	g.host.Nodes.Apply(t.Context(), g.plan)
+	g.do(t, "GET", workerAddr, rootfsPath, "Date: Sun, 06 Nov 1994 08:49:37 GMT")
+	e := g.seen(t, timeline.ClockWrong, "")
+	if e.Node != g.worker.FQDN || !strings.Contains(e.Detail, "years behind") {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestProgress(t *testing.T) {
 	g := newRig(t, nil)
 	g.put(t, "rootfs.img", 64<<20)
