@@ -265,6 +265,19 @@ func TestServerThatIsBackNeedsNobody(t *testing.T) {
 }
 
 // After a restart of the daemon a node that renews its lease is no node that fails to boot.
+func TestClockThatIsRightNeedsNobody(t *testing.T) {
+	tl, _ := newTimeline()
+	tl.Emit(Event{Kind: DHCPAck, Node: worker.FQDN})
+	tl.Emit(Event{Kind: ClockWrong, Node: worker.FQDN, Detail: "clock: it is 2 years behind"})
+	if h := tl.Story(worker.FQDN).Hint; h != "clock: it is 2 years behind" {
+		t.Errorf("hint %q", h)
+	}
+	tl.Emit(Event{Kind: ClockRight, Node: worker.FQDN, Detail: "clock: it is right now"})
+	if s := tl.Story(worker.FQDN); s.Hint != "" || s.Stage != DHCP {
+		t.Errorf("hint %q in stage %s", s.Hint, s.Stage)
+	}
+}
+
 func TestResumedStory(t *testing.T) {
 	tl, now := newTimeline()
 	tl.Resume(worker.FQDN, Installed, *now)

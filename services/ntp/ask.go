@@ -63,7 +63,9 @@ func askOnce(conn net.Conn) error {
 		}
 		if leap, mode := p[0]>>6, p[0]&7; mode != packet.ModeServer {
 			return fmt.Errorf("the answer is of mode %d", mode)
-		} else if stratum := p[1]; leap == packet.Unsynchronised || stratum == 0 || stratum > 15 {
+		} else if stratum := p[1]; stratum == 0 && string(p[12:16]) == "RATE" {
+			return nil // it is alive, and asked too often
+		} else if leap == packet.Unsynchronised || stratum == 0 || stratum > 15 {
 			return errNoTime
 		}
 		return nil

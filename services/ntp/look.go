@@ -3,6 +3,7 @@ package ntp
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"helperd/services/ntp/clock"
@@ -12,6 +13,9 @@ import (
 const (
 	// lookEvery is the time between two readings of how the clock is kept.
 	lookEvery = 2 * time.Second
+	// othersEvery is the time between two questions to another server of this
+	// machine: those that limit their clients allow one in eight seconds.
+	othersEvery = 16 * time.Second
 	// drift is by how much a clock goes wrong in a second between them (RFC 5905, PHI).
 	drift = 15e-6
 )
@@ -47,13 +51,9 @@ func headerOf(st *clock.State, precision int8) packet.Header {
 }
 
 // survey asks, as a machine would, where machines are told to ask.
-func (s *Service) survey(ctx context.Context) {
-	st := s.state.Load()
-	if st == nil {
-		return
-	}
+func (s *Service) survey(ctx context.Context, given []netip.AddrPort) {
 	served := map[netip.AddrPort]bool{}
-	for _, at := range st.plan.Given {
+	for _, at := range given {
 		served[at] = ask(ctx, at) == nil
 	}
 	if ctx.Err() == nil {
@@ -65,13 +65,41 @@ func (s *Service) survey(ctx context.Context) {
 func (s *Service) watch(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	var seen sight
+	var asked time.Time
 	for {
 		s.look(ctx)
-		s.survey(ctx)
+		if now := s.sight(); now.state != nil && (now != seen || now.own || time.Since(asked) >= s.others) {
+			s.survey(ctx, now.state.plan.Given)
+			seen, asked = now, time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// sight is what decides whether it is time for a survey.
+type sight struct {
+	state *state
+	bound int  // sockets
+	own   bool // every address is answered by this server: it may be asked as often as we like
+}
+
+func (s *Service) sight() sight {
+	st := s.state.Load()
+	if st == nil {
+		return sight{}
+	}
+	now, bound := sight{state: st}, map[netip.AddrPort]bool{}
+	for _, sock := range st.sockets {
+		if sock.Status().Bound {
+			now.bound++
+			bound[sock.Key.Addr] = true
+		}
+	}
+	now.own = !slices.ContainsFunc(st.plan.Given, func(at netip.AddrPort) bool { return !bound[at] })
+	return now
 }

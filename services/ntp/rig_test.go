@@ -64,6 +64,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 		edit(g)
 	}
 	g.Service = newService(h.Host, g.clock)
+	g.others = lookEvery
 	g.apply(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

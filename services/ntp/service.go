@@ -29,6 +29,7 @@ type Service struct {
 	precision int8
 	begun     time.Time // its monotonic clock is that of the limits
 	count     counters
+	others    time.Duration // between questions to another server of this machine
 }
 
 // Clock tells how well the clock of this machine is kept.
@@ -40,7 +41,7 @@ type Clock interface {
 func New(h services.Host) *Service { return newService(h, clock.NewHost()) }
 
 func newService(h services.Host, c Clock) *Service {
-	s := &Service{host: h, clock: c, changed: make(chan struct{}, 1), precision: clock.Precision(), begun: time.Now()}
+	s := &Service{host: h, clock: c, changed: make(chan struct{}, 1), precision: clock.Precision(), begun: time.Now(), others: othersEvery}
 	s.served.Store(&map[netip.AddrPort]bool{})
 	s.kept.Store(&clock.State{})
 	s.describeMetrics()
