@@ -116,9 +116,8 @@ func TestNTP(t *testing.T) {
 		}
 	})
 
-	given := func(t *testing.T) string {
-		return udhcpc(t, r.Blank(t, "worker-1"))["ntpsrv"]
-	}
+	blank := r.Blank(t, "worker-1")
+	given := func(t *testing.T) string { return udhcpc(t, blank)["ntpsrv"] }
 	t.Run("option 42 while somebody answers", func(t *testing.T) {
 		eventually(t, "the helper in option 42", func() bool { return given(t) == rig.HelperIP })
 		r.Apply(t, func(text string) string { return text + "ntp: {enabled: false}\n" })
