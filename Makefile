@@ -43,8 +43,9 @@ bootstorm: packages-test build ## switch on 200 machines at once, beside dnsmasq
 kill: packages-test ## kill -9 the DHCP server 50 times under load: no acknowledged lease may be lost (root)
 	HELPERD_NO_SKIP=1 HELPERD_KILLS=50 $(GO) test -count=1 -timeout 20m -v -run Kill ./services/dhcp
 
-conform: packages-test build ## hold the balancer against haproxy in every case, BULK megabytes both ways (default 1024)
-	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BULK=$${BULK:-1024} $(GO) test -count=1 -timeout 20m -v ./test/lb
+conform: packages-test build ## hold the balancer against haproxy in every case, and in bulk of BULK megabytes both ways (default 1024)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 20m -v ./test/lb
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BULK=$${BULK:-1024} $(GO) test -count=1 -timeout 20m -v -run 'TestConformance/data/bulk' ./test/lb
 
 fuzz: ## fuzz every parser of network bytes, FUZZTIME each (default 1m)
 	@$(GO) list ./... | while read -r pkg; do \
