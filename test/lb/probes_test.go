@@ -76,7 +76,8 @@ func fall(x *trial) {
 		}
 		return 503
 	})
-	for end := len(h.questions()) + 12; len(h.questions()) < end; time.Sleep(10 * time.Millisecond) {
+	for range 12 {
+		h.awaitQuestions(1)
 		if got := x.share(front, 4); got["one"] != 2 {
 			x.Fatalf("4 connections: %v, want 2 to one: it never failed 4 times in a row", got)
 		}
@@ -99,7 +100,8 @@ func rise(x *trial) {
 		}
 		return 200
 	})
-	for end := len(h.questions()) + 12; len(h.questions()) < end; time.Sleep(10 * time.Millisecond) {
+	for range 12 {
+		h.awaitQuestions(1)
 		if got := x.share(front, 4); got["one"] != 0 {
 			x.Fatalf("4 connections: %v, want none to one: it never succeeded 4 times in a row", got)
 		}
