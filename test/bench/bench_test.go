@@ -21,18 +21,18 @@ func TestMedian(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	c := &Comparison{
-		Units:   Units{Rate: "MB/s", CPU: "CPU s/GB", Per: 1000},
+		Units:   Units{Rate: "MB/s", CPU: "CPU s/GB", Per: 1000, Other: []string{"KB"}},
 		Servers: []Server{{Name: "ours"}, {Name: "peer"}},
 		Loads: []Load{
 			{Name: "small", Bars: []Bar{{Peer: "peer", Rate: 2, CPU: 0.5}}},
-			{Name: "large", Bars: []Bar{{Peer: "peer", Rate: 3, CPU: 0.4}, {Peer: "nobody"}}},
+			{Name: "large", Bars: []Bar{{Peer: "peer", Rate: 3, CPU: 0.4, Other: []float64{0.2}}, {Peer: "nobody"}}},
 		},
 	}
 	tab := newTable(c)
 	for load := range c.Loads {
 		for range 3 {
-			tab.add(load, 0, Work{Amount: 100, Elapsed: time.Second}, time.Second)
-			tab.add(load, 1, Work{Amount: 100, Elapsed: 2 * time.Second}, 2*time.Second)
+			tab.add(load, 0, Work{Amount: 100, Elapsed: time.Second, Other: []float64{1}}, time.Second)
+			tab.add(load, 1, Work{Amount: 100, Elapsed: 2 * time.Second, Other: []float64{4}}, 2*time.Second)
 		}
 	}
 	var out strings.Builder
@@ -42,14 +42,15 @@ func TestTable(t *testing.T) {
 		"CPU s/GB  ours  peer  / peer\n", "small  10.0  20.0    0.50\n",
 		"missed: large: 2.00x the MB/s of peer, want at least 3.00x\n",
 		"missed: large: 0.50x the CPU s/GB of peer, want at most 0.40x\n",
+		"KB  ours  peer  / peer\n", "missed: large: 0.25x the KB of peer, want at most 0.20x\n",
 		`large: no server "nobody" to compare with`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if len(tab.missed()) != 3 {
-		t.Errorf("missed %q, want 3", tab.missed())
+	if len(tab.missed()) != 4 {
+		t.Errorf("missed %q, want 4", tab.missed())
 	}
 }
 

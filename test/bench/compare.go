@@ -30,6 +30,7 @@ type Load struct {
 type Work struct {
 	Amount  float64 // such as MB or requests
 	Elapsed time.Duration
+	Other   []float64 // as many as Units.Other
 }
 
 // A Bar is a ratio of the first server to a peer.
@@ -37,13 +38,16 @@ type Bar struct {
 	Peer string
 	Rate float64 // at least; 0: any
 	CPU  float64 // at most, per amount; 0: any
+	// Other are those of Work.Other, at most; 0: any.
+	Other []float64
 }
 
-// Units say how the figures are shown.
+// Units say how the figures are shown. What has no unit is not.
 type Units struct {
-	Rate string  // such as "MB/s"
-	CPU  string  // such as "CPU s/GB"
-	Per  float64 // amount that CPU seconds are shown per, such as 1000 MB
+	Rate  string   // such as "MB/s"
+	CPU   string   // such as "CPU s/GB"
+	Per   float64  // amount that CPU seconds are shown per, such as 1000 MB
+	Other []string // of Work.Other, such as "us at p99"
 }
 
 // A Comparison runs every load against every server.
@@ -75,11 +79,8 @@ func (c *Comparison) Run(t testing.TB, l *Lab) {
 	addrs := make([]netip.Addr, len(c.Servers))
 	procs := make([]*process, len(c.Servers))
 	for i, s := range c.Servers {
-		addrs[i] = l.addr(t)
-		procs[i] = start(t, l.Servers, s.Command(addrs[i]))
-		if err := await(func() error { return s.Ready(addrs[i]) }); err != nil {
-			t.Fatalf("%s: %v\n%s", s.Name, err, procs[i].out.String())
-		}
+		addrs[i] = l.Start(t, s)
+		procs[i] = l.procs[addrs[i]]
 	}
 	tab := newTable(c)
 	n := rounds(t)

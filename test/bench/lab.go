@@ -24,7 +24,7 @@ type Lab struct {
 	Servers, Clients *netns.NS
 	Dir              string // for files of servers and loads; any user may enter it
 
-	addrs int // given to servers
+	procs map[netip.Addr]*process // the servers
 }
 
 // NewLab makes the namespaces, which end with the test. Without privileges the
@@ -35,7 +35,7 @@ func NewLab(t testing.TB) *Lab {
 	if cgroups() == "" {
 		netns.SkipOrFail(t, "no cgroup2 file system is mounted: the CPU of servers that fork cannot be told")
 	}
-	l := &Lab{Servers: netns.New(t), Clients: netns.New(t)}
+	l := &Lab{Servers: netns.New(t), Clients: netns.New(t), procs: map[netip.Addr]*process{}}
 	dir, err := os.MkdirTemp("", "helperd-bench-") // t.TempDir is closed to servers that drop root
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
@@ -46,16 +46,28 @@ func NewLab(t testing.TB) *Lab {
 	return l
 }
 
-// addr adds an address for one more server.
-func (l *Lab) addr(t testing.TB) netip.Addr {
+// Start runs s at an address of its own until the test ends, and gives the address when s is ready.
+func (l *Lab) Start(t testing.TB, s Server) netip.Addr {
 	t.Helper()
-	l.addrs++
-	a := netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + l.addrs)})
+	a := netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + len(l.procs))})
 	l.Servers.IP(t, "address", "add", a.String()+"/24", "dev", "eth0")
-	if l.addrs == 1 {
+	if len(l.procs) == 0 {
 		l.Servers.IP(t, "route", "add", many, "via", ClientIP)
 	}
+	p := start(t, l.Servers, s.Command(a))
+	l.procs[a] = p
+	if err := await(func() error { return s.Ready(a) }); err != nil {
+		t.Fatalf("%s: %v\n%s", s.Name, err, p.out.String())
+	}
 	return a
+}
+
+// Memory is the proportional set size, in bytes, of the server that was started at addr.
+func (l *Lab) Memory(t testing.TB, addr netip.Addr) int64 {
+	t.Helper()
+	n, err := l.procs[addr].memory()
+	must(t, err)
+	return n
 }
 
 // await asks until ready is, for at most 20 s.

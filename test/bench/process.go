@@ -76,6 +76,28 @@ func (p *process) cpu() (time.Duration, error) {
 	return 0, fmt.Errorf("%s/cpu.stat has no usage_usec", p.cgroup)
 }
 
+// memory is the proportional set size of the program and of all that it forked, in bytes.
+func (p *process) memory() (int64, error) {
+	pids, err := os.ReadFile(filepath.Join(p.cgroup, "cgroup.procs"))
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for _, pid := range strings.Fields(string(pids)) {
+		b, err := os.ReadFile(filepath.Join("/proc", pid, "smaps_rollup"))
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(b), "\nPss:")
+		var kb int64
+		if _, err := fmt.Sscan(rest, &kb); err != nil {
+			return 0, fmt.Errorf("/proc/%s/smaps_rollup has no Pss: %w", pid, err)
+		}
+		total += kb << 10
+	}
+	return total, nil
+}
+
 // cgroups is where the cgroup2 file system is mounted: alone, or beside version
 // 1, where it has no controllers but counts all the same. Empty: nowhere.
 var cgroups = sync.OnceValue(func() string {

@@ -14,7 +14,8 @@ import (
 // table has the figures of every run.
 type table struct {
 	*Comparison
-	rate, cpu [][][]float64 // by load, server, round
+	rate, cpu [][][]float64   // by load, server, round
+	other     [][][][]float64 // the same, by figure
 }
 
 func newTable(c *Comparison) *table {
@@ -25,12 +26,19 @@ func newTable(c *Comparison) *table {
 		}
 		return rows
 	}
-	return &table{Comparison: c, rate: cells(), cpu: cells()}
+	t := &table{Comparison: c, rate: cells(), cpu: cells()}
+	for range c.Units.Other {
+		t.other = append(t.other, cells())
+	}
+	return t
 }
 
 func (t *table) add(load, server int, w Work, cpu time.Duration) {
 	t.rate[load][server] = append(t.rate[load][server], w.Amount/w.Elapsed.Seconds())
 	t.cpu[load][server] = append(t.cpu[load][server], cpu.Seconds()/w.Amount*t.Units.Per)
+	for k := range t.other {
+		t.other[k][load][server] = append(t.other[k][load][server], w.Other[k])
+	}
 }
 
 // median of figures, of which there is at least one.
@@ -43,8 +51,8 @@ func median(v []float64) float64 {
 	return v[mid]
 }
 
-// write shows a table of the rates and one of the CPU: medians, and the ratios
-// of the first server's median to the others'.
+// write shows a table of the rates, one of the CPU, and those of other figures:
+// medians, and the ratios of the first server's median to the others'.
 func (t *table) write(w io.Writer, rounds int, took time.Duration) {
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -53,12 +61,18 @@ func (t *table) write(w io.Writer, rounds int, took time.Duration) {
 	fmt.Fprintf(w, "\nmedians of %d alternating rounds in %v on %d CPUs, load average %s\n", rounds, took.Round(time.Second), runtime.NumCPU(), strings.TrimSpace(string(load)))
 	t.section(w, t.Units.Rate, t.rate)
 	t.section(w, t.Units.CPU, t.cpu)
+	for k, unit := range t.Units.Other {
+		t.section(w, unit, t.other[k])
+	}
 	for _, m := range t.missed() {
 		fmt.Fprintln(w, m)
 	}
 }
 
 func (t *table) section(w io.Writer, unit string, figures [][][]float64) {
+	if unit == "" {
+		return
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(tw, "\n"+unit, "\t")
 	for _, s := range t.Servers {
@@ -105,8 +119,14 @@ func (t *table) missed() []string {
 			if got := median(t.rate[row][0]) / median(t.rate[row][i]); got < bar.Rate {
 				out = append(out, fmt.Sprintf("missed: %s: %.2fx the %s of %s, want at least %.2fx", load.Name, got, t.Units.Rate, bar.Peer, bar.Rate))
 			}
-			if got := median(t.cpu[row][0]) / median(t.cpu[row][i]); bar.CPU > 0 && got > bar.CPU {
-				out = append(out, fmt.Sprintf("missed: %s: %.2fx the %s of %s, want at most %.2fx", load.Name, got, t.Units.CPU, bar.Peer, bar.CPU))
+			most := func(unit string, figures [][]float64, bar float64, peer string) {
+				if got := median(figures[0]) / median(figures[i]); bar > 0 && got > bar {
+					out = append(out, fmt.Sprintf("missed: %s: %.2fx the %s of %s, want at most %.2fx", load.Name, got, unit, peer, bar))
+				}
+			}
+			most(t.Units.CPU, t.cpu[row], bar.CPU, bar.Peer)
+			for k, limit := range bar.Other {
+				most(t.Units.Other[k], t.other[k][row], limit, bar.Peer)
 			}
 		}
 	}
