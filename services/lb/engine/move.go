@@ -127,7 +127,7 @@ func (w *worker) pump(t *tunnel, side int) outcome {
 		case d.full >= bulkAfter && w.bulk(d):
 			result = w.fill(d)
 		default:
-			n, result = w.copy(d)
+			n, result = w.copy(d, &t.d[1-side])
 		}
 		sent += n
 	}
@@ -159,7 +159,7 @@ func (w *worker) flush(d *direction) (int, outcome) {
 		return 0, blocked
 	}
 	rest := d.pend[d.off:]
-	n, e := sysWrite(d.to, rest)
+	n, e := sysWrite(d.to, rest, false)
 	if e != 0 {
 		d.writable = false
 		return 0, blockedIf(e)
@@ -239,8 +239,8 @@ func (w *worker) fill(d *direction) outcome {
 	return unfinished
 }
 
-// copy moves one buffer from socket to socket.
-func (w *worker) copy(d *direction) (int, outcome) {
+// copy moves one buffer from socket to socket, and the FIN behind it.
+func (w *worker) copy(d, other *direction) (int, outcome) {
 	n, e := sysRead(d.from, w.buf)
 	switch {
 	case e == unix.EAGAIN:
@@ -260,8 +260,9 @@ func (w *worker) copy(d *direction) (int, outcome) {
 		d.eof = d.hup
 	}
 	sent := 0
+	last := d.eof && !other.done
 	if d.writable {
-		k, e := sysWrite(d.to, w.buf[:n])
+		k, e := sysWrite(d.to, w.buf[:n], last)
 		if e != 0 && e != unix.EAGAIN {
 			return 0, broken
 		}
@@ -272,6 +273,10 @@ func (w *worker) copy(d *direction) (int, outcome) {
 	if sent < n {
 		d.writable = false
 		d.pend, d.off = w.pools.keep(w.buf[sent:n]), 0
+		return sent, blocked
+	}
+	if last {
+		w.finish(d, other)
 		return sent, blocked
 	}
 	return sent, unfinished

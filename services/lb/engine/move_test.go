@@ -81,7 +81,7 @@ func newBench(t *testing.T, early func(*bench)) *bench {
 // turn handles the events that there are, and what they leave to do.
 func (b *bench) turn() {
 	time.Sleep(20 * time.Millisecond) // what was sent has arrived
-	for n := sysWait(b.ep, b.events[:]); n > 0 || len(b.again) > 0; n = sysWait(b.ep, b.events[:]) {
+	for n := sysWait(b.ep, b.events[:], 0); n > 0 || len(b.again) > 0; n = sysWait(b.ep, b.events[:], 0) {
 		for i := range n {
 			b.handle(&b.events[i])
 		}
@@ -125,6 +125,46 @@ func TestFINAtEndOfTurn(t *testing.T) {
 			t.Errorf("%d reads: the server got %d of %d bytes, %v", reads, len(got), len(sent), err)
 		}
 	}
+}
+
+// An answer with its FIN costs one packet, as it did where it came from.
+func TestLastBytesWithFIN(t *testing.T) {
+	b := newBench(t, nil)
+	before := segments(t, b.client)
+	raw, err := b.server.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Write(func(fd uintptr) bool {
+		_, err = unix.SendmsgN(int(fd), []byte("answer"), nil, nil, unix.MSG_MORE)
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = b.server.CloseWrite()
+	b.turn()
+	if got, err := io.ReadAll(b.client); string(got) != "answer" || err != nil {
+		t.Errorf("the client got %q, %v", got, err)
+	}
+	if n := segments(t, b.client) - before; n != 1 {
+		t.Errorf("the client got %d packets, want 1", n)
+	}
+}
+
+// segments is how many packets a connection has received.
+func segments(t *testing.T, c *net.TCPConn) uint32 {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info *unix.TCPInfo
+	_ = raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Segs_in
 }
 
 // A server that answers and closes while the client still sends makes the

@@ -21,8 +21,13 @@ func sysPeek(fd int32, p []byte) (int, unix.Errno) {
 	return int(n), e
 }
 
-func sysWrite(fd int32, p []byte) (int, unix.Errno) {
-	n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+// sysWrite sends p. The last bytes wait for the FIN, which must follow at once, and go out in one packet with it.
+func sysWrite(fd int32, p []byte, last bool) (int, unix.Errno) {
+	flags := uintptr(unix.MSG_NOSIGNAL)
+	if last {
+		flags |= unix.MSG_MORE
+	}
+	n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 	return int(n), e
 }
 
@@ -113,9 +118,9 @@ func sysEpoll(ep, op int, fd int32, ev *unix.EpollEvent) unix.Errno {
 	return e
 }
 
-// sysWait looks for events without waiting.
-func sysWait(ep int, events []unix.EpollEvent) int {
-	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+// sysWait waits for events for some milliseconds and does not tell the scheduler. A signal ends it, with none.
+func sysWait(ep int, events []unix.EpollEvent, ms int) int {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(ms), 0, 0)
 	if e != 0 {
 		return 0
 	}

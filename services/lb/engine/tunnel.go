@@ -201,7 +201,7 @@ func (w *worker) connected(idx int32, t *tunnel) {
 	if g.Config.SendProxy != "" {
 		client, local := t.peers()
 		header := proxyproto.Header(g.Config.SendProxy, client, local)
-		if n, e := sysWrite(t.d[fromClient].to, header); e != 0 || n < len(header) { // an empty socket has room
+		if n, e := sysWrite(t.d[fromClient].to, header, false); e != 0 || n < len(header) { // an empty socket has room
 			w.retry(idx, t)
 			return
 		}

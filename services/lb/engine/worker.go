@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,8 @@ const (
 	eventListener = -2 // and below: index of the listener, generation in Pad
 )
 
+var Mode = os.Getenv("HELPERD_WAIT")
+
 // A worker is one thread with its epoll set, listeners and tunnels. What it
 // is working on is kept here and not on the stack, so that it can go on after a panic.
 type worker struct {
@@ -32,7 +35,8 @@ type worker struct {
 	events     [256]unix.EpollEvent
 	next, n    int   // events[next:n] are to be handled
 	current    int32 // tunnel that is being worked on, or none
-	mail       bool  // the mailbox is to be emptied
+	busy       bool
+	mail       bool // the mailbox is to be emptied
 
 	slab      slab
 	wheel     *wheel
@@ -207,11 +211,23 @@ func (w *worker) loop() {
 // wait fills events. The first look does not wait, and so need not tell the scheduler.
 func (w *worker) wait() {
 	w.next, w.n = 0, 0
-	n := sysWait(w.ep, w.events[:])
-	if n == 0 && len(w.again) == 0 && !w.mail {
+	n := 0
+	now := len(w.again) > 0 || w.mail
+	switch {
+	case now || Mode == "a":
+		n = sysWait(w.ep, w.events[:], 0)
+	case Mode == "c" && w.busy:
+		n = sysWait(w.ep, w.events[:], 1)
+		w.busy = n > 0
+	}
+	before := time.Now()
+	if n == 0 && !now {
 		var err error
 		if n, err = unix.EpollWait(w.ep, w.events[:], w.timeout()); err != nil {
 			n = 0 // EINTR: signals of the Go runtime
+		}
+		if n > 0 {
+			w.busy = time.Since(before) < time.Millisecond
 		}
 	}
 	w.n = n
