@@ -23,10 +23,15 @@ import (
 // maxWorkers bounds the workers: a helper with many cores has other work too.
 const maxWorkers = 8
 
-// Workers is the number of worker threads, one a core. Each may sit in
-// epoll_wait, which holds a processor of the Go scheduler until it notices; so
+// cores is a variable because tests want several workers on every machine.
+var cores = runtime.NumCPU()
+
+// Workers is the number of worker threads: one a core, and one less where there is more than
+// one, because the kernel's part of each packet and the other services need one too. On two
+// cores one worker does as much as two: it finds more events at a time and sleeps less. Each may
+// sit in epoll_wait, which holds a processor of the Go scheduler until it notices; so
 // the daemon should set GOMAXPROCS to the number of cores and Workers together.
-func Workers() int { return min(runtime.NumCPU(), maxWorkers) }
+func Workers() int { return min(max(cores-1, 1), maxWorkers) }
 
 // Service is the balancer.
 type Service struct {

@@ -1,4 +1,4 @@
-// Package engine moves the bytes of the balancer: one worker a core, each a
+// Package engine moves the bytes of the balancer: a few workers, each a
 // locked thread with its own epoll set, and non-blocking raw system calls.
 //
 // A tunnel is two sockets in a slab of its worker, and costs less than half a
