@@ -51,6 +51,11 @@ func (q *queue) remove(x *Waiter) {
 // Wait puts x at the end of the queue. Grant may be called before Wait returns.
 func (b *Backend) Wait(x *Waiter) {
 	b.queue.mu.Lock()
+	if c := b.choice.Load(); c != nil && len(c.members) == 0 && !c.unknown { // the last one has gone since Pick said full
+		b.queue.mu.Unlock()
+		x.Grant(nil)
+		return
+	}
 	b.queue.add(x)
 	raise(&b.MaxQueue, b.Queued.Add(1))
 	b.queue.mu.Unlock()

@@ -136,3 +136,29 @@ func waitFor(t *testing.T, g *Group) *Server {
 		return nil
 	}
 }
+
+// TestQueueLate: whoever comes to the queue when the last server that was not checked yet has just turned
+// out dead is told so, and does not wait for nothing.
+func TestQueueLate(t *testing.T) {
+	tab := build(t, nil, plan.Backend{
+		Name: "b", Check: plan.Check{Type: plan.CheckTCP}, Servers: []plan.Server{{Name: "a", Weight: 1}},
+	})
+	now := time.Unix(1e9, 0)
+	tab.Install(now)
+	g := tab.Groups[0]
+	if s, full := g.Pick(netip.Addr{}, nil); s != nil || !full {
+		t.Fatalf("got %v, %t from a backend that nobody has checked", s, full)
+	}
+	g.Members[0].Set(Dead, now)
+	g.Update(now)
+	told := 0
+	g.Wait(&Waiter{Grant: func(s *Server) {
+		if s != nil {
+			t.Errorf("got a place on %s, which is dead", s.Name)
+		}
+		told++
+	}})
+	if told != 1 || g.Queued.Load() != 0 {
+		t.Errorf("told %d times that there is no server, and %d wait", told, g.Queued.Load())
+	}
+}
