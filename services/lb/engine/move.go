@@ -31,6 +31,9 @@ func (w *worker) event(idx int32, t *tunnel, side int, ev uint32) {
 	if ev&unix.EPOLLOUT != 0 {
 		out.writable = true
 	}
+	if ev&unix.EPOLLPRI != 0 {
+		in.urgent = true
+	}
 	if ev&unix.EPOLLERR != 0 {
 		w.reset(idx, t, side)
 		return
@@ -124,7 +127,7 @@ func (w *worker) pump(t *tunnel, side int) outcome {
 		case !d.readable:
 			w.calm(d)
 			result = blocked
-		case d.full >= bulkAfter && w.bulk(d):
+		case d.full >= bulkAfter && !d.urgent && w.bulk(d):
 			result = w.fill(d)
 		default:
 			n, result = w.copy(d, &t.d[1-side])
@@ -232,7 +235,7 @@ func (w *worker) fill(d *direction) outcome {
 	case e != 0:
 		return broken
 	case n == 0:
-		d.eof = true
+		d.full = 0 // the FIN, or urgent data behind which it waits: a read tells
 	default:
 		d.inPipe = int32(n)
 	}
@@ -253,6 +256,8 @@ func (w *worker) copy(d, other *direction) (int, outcome) {
 		return 0, unfinished
 	case n == len(w.buf):
 		d.full = min(d.full+1, bulkAfter)
+	case d.urgent: // a read stops before it, and may go on behind it
+		d.full = 0
 	default:
 		// A short read has taken all there was. With the FIN in the queue behind it, it was the last.
 		d.full = 0

@@ -188,3 +188,29 @@ func TestAnswerBeforeReset(t *testing.T) {
 		t.Error("the tunnel is still there")
 	}
 }
+
+// A read stops at urgent data, and splice does not pass it (tcp(7)): what follows it comes through all the same.
+func TestUrgentData(t *testing.T) {
+	for _, name := range []string{"open", "then FIN"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			_, _ = io.WriteString(b.client, "before")
+			raw, err := b.client.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bad := raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) }); bad != nil || err != nil {
+				t.Fatal(bad, err)
+			}
+			_, _ = io.WriteString(b.client, "after")
+			if name == "then FIN" {
+				_ = b.client.CloseWrite()
+			}
+			b.turn()
+			got := make([]byte, len("beforeafter"))
+			if n, err := io.ReadFull(b.server, got); err != nil {
+				t.Errorf("the server got %q, %v", got[:n], err)
+			}
+		})
+	}
+}

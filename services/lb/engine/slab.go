@@ -37,6 +37,7 @@ type direction struct {
 	readable bool   // as far as is known
 	writable bool
 	hup      bool // the FIN is in: a short read is the last
+	urgent   bool // there is, or was, urgent data (TCP's URG)
 	eof      bool // the FIN was read
 	done     bool // and passed on
 }

@@ -46,7 +46,7 @@ func (w *worker) startFor(fd int32, client netip.Addr, f *table.Frontend, first 
 
 // watch adds a socket of t to the epoll set, edge-triggered.
 func (w *worker) watch(fd, idx int32, t *tunnel, side int32) unix.Errno {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: idx<<1 | side, Pad: t.gen}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET, Fd: idx<<1 | side, Pad: t.gen}
 	return sysEpoll(w.ep, unix.EPOLL_CTL_ADD, fd, &ev)
 }
 
