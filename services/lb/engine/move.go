@@ -73,7 +73,7 @@ func (w *worker) move(idx int32, t *tunnel) {
 	more := false
 	for side := range t.d {
 		d := &t.d[side]
-		if d.done || !d.readable && !d.eof && d.pend == nil && d.inPipe == 0 {
+		if d.done || !d.readable && !d.eof && d.pend == nil && d.pipe == nil {
 			continue
 		}
 		switch w.pump(t, side) {

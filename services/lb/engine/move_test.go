@@ -214,3 +214,33 @@ func TestUrgentData(t *testing.T) {
 		})
 	}
 }
+
+// A direction that has nothing to move any more has no pipe, wherever its turn ended.
+func TestIdleHasNoPipe(t *testing.T) {
+	b := newBench(t, nil)
+	small := b.pools.pipe()
+	if _, err := unix.FcntlInt(uintptr(small.r), unix.F_SETPIPE_SZ, 4096); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*net.TCPConn{b.client, b.server} {
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+	}
+	d := &b.tunnel.d[fromClient]
+	for pages := range turn {
+		d.pipe, d.inPipe, d.full = small, 1, bulkAfter // as after a client that reads slowly
+		_, _ = unix.Write(int(small.w), []byte("x"))
+		sent := bytes.Repeat([]byte("x"), pages*4096)
+		_, _ = b.client.Write(sent)
+		time.Sleep(20 * time.Millisecond)
+		d.readable = true
+		b.move(0, b.tunnel)
+		b.turn()
+		if n, err := io.ReadFull(b.server, append(sent, 'x')); err != nil {
+			t.Fatalf("the server got %d of %d bytes, %v", n, len(sent)+1, err)
+		}
+		if d.pipe != nil {
+			t.Errorf("after %d bytes an idle direction keeps its pipe", len(sent))
+		}
+		b.pools.pipes = nil
+	}
+}
