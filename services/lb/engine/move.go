@@ -19,7 +19,9 @@ func (w *worker) event(idx int32, t *tunnel, side int, ev uint32) {
 		if ev&unix.EPOLLOUT == 0 {
 			return
 		}
-		w.connected(idx, t)
+		if w.connected(idx, t); t.phase != open {
+			return // what is in ev is of a server that is not this tunnel's any more
+		}
 	}
 	in, out := &t.d[side], &t.d[1-side] // what this side sends, and what it gets
 	if ev&unix.EPOLLRDHUP != 0 {

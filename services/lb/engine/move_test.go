@@ -244,3 +244,16 @@ func TestIdleHasNoPipe(t *testing.T) {
 		b.pools.pipes = nil
 	}
 }
+
+// What was seen of a server to which the PROXY header could not be sent is not held against the next one.
+func TestNextServerAfterHeader(t *testing.T) {
+	b := newBench(t, nil)
+	b.engine.table.Load().Retries = 1
+	b.tunnel.backend.Group().Config.SendProxy = "v1"
+	b.tunnel.phase = connecting // as before its event
+	sysShutdownWrite(b.tunnel.d[fromClient].to)
+	b.event(0, b.tunnel, fromServer, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP)
+	if d := &b.tunnel.d[fromServer]; b.tunnel.phase != waiting || d.hup || d.readable {
+		t.Errorf("in phase %s, its server has sent a FIN: %t, may be read: %t", phaseNames[b.tunnel.phase], d.hup, d.readable)
+	}
+}
