@@ -122,7 +122,7 @@ func (w *worker) look(idx int32, t *tunnel) {
 	var name []byte
 	var o peek.Outcome
 	if t.frontend.Config.Peek == plan.PeekHost {
-		name, o = peek.Host(w.buf[:n])
+		name, o = peek.Host(w.buf[:n], &t.read)
 	} else {
 		name, o = peek.ServerName(w.buf[:n], &room)
 	}

@@ -52,7 +52,8 @@ type tunnel struct {
 	phase  uint8
 	queued bool // is in worker.again
 	tries  uint8
-	half   bool // one side has sent its FIN
+	half   bool  // one side has sent its FIN
+	read   int32 // bytes of an HTTP head that need not be looked at again
 	// at is when a connecting or waiting tunnel must act, by the worker's clock.
 	at       int64
 	queueEnd int64         // when waiting for room ends; 0: never waited

@@ -3,7 +3,7 @@
 // 9112), and the PROXY protocol's header, versions 1 and 2 (haproxy.org,
 // proxy-protocol.txt).
 //
-// All are functions of the bytes that have come so far. They keep no state and
+// All are functions of the bytes that have come so far. They keep no state of their own and
 // decide as early as they can: once they say anything but More, further bytes do
 // not change it. What they return lies in the bytes or in a buffer of the caller.
 //

@@ -9,11 +9,18 @@ const methodMost = 64
 // that of a target in absolute form, or of the first Host header (RFC 9112,
 // section 3.2). Of several Host headers the first counts; the server answers 400
 // to such a request. The preface of HTTP/2 has no Host.
-func Host(b []byte) ([]byte, Outcome) {
-	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') { // RFC 9112, section 2.2
-		b = b[1:]
+//
+// read is the number of bytes in whole lines that earlier calls for the same request have
+// read, and is 0 before the first: a head that comes byte by byte is read only once.
+func Host(b []byte, read *int32) ([]byte, Outcome) {
+	if *read > 0 {
+		return hostHeader(b, read)
 	}
-	method, rest, ok := bytes.Cut(b, []byte{' '})
+	rest := b
+	for len(rest) > 0 && (rest[0] == '\r' || rest[0] == '\n') { // RFC 9112, section 2.2
+		rest = rest[1:]
+	}
+	method, rest, ok := bytes.Cut(rest, []byte{' '})
 	if len(method) > methodMost || !isToken(method) {
 		return nil, Garbage
 	}
@@ -37,30 +44,30 @@ func Host(b []byte) ([]byte, Outcome) {
 	if host, ok := absolute(target); ok {
 		return found(host)
 	}
-	return hostHeader(rest)
+	*read = int32(len(b) - len(rest))
+	return hostHeader(b, read)
 }
 
-// hostHeader looks for Host in header lines.
-func hostHeader(b []byte) ([]byte, Outcome) {
+// hostHeader looks for Host in the header lines behind what was read.
+func hostHeader(b []byte, read *int32) ([]byte, Outcome) {
 	for {
-		line, rest, ok := cutLine(b)
+		line, rest, ok := cutLine(b[*read:])
 		if !ok {
 			return nil, More
 		}
 		if len(line) == 0 {
 			return nil, Absent
 		}
-		b = rest
-		if line[0] == ' ' || line[0] == '\t' { // folded: more of the header before
-			continue
+		if line[0] != ' ' && line[0] != '\t' { // else it is folded: more of the header before
+			name, value, ok := bytes.Cut(line, []byte{':'})
+			if !ok || !isToken(name) || len(name) == 0 {
+				return nil, Garbage
+			}
+			if len(name) == 4 && bytes.EqualFold(name, []byte("host")) {
+				return found(bytes.Trim(value, " \t"))
+			}
 		}
-		name, value, ok := bytes.Cut(line, []byte{':'})
-		if !ok || !isToken(name) || len(name) == 0 {
-			return nil, Garbage
-		}
-		if len(name) == 4 && bytes.EqualFold(name, []byte("host")) {
-			return found(bytes.Trim(value, " \t"))
-		}
+		*read = int32(len(b) - len(rest))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestHost(t *testing.T) {
@@ -51,16 +52,44 @@ func TestHost(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, o := Host([]byte(tt.in))
+			got, o := Host([]byte(tt.in), new(int32))
 			if string(got) != tt.want || o != tt.o {
 				t.Fatalf("%q, %v; want %q, %v", got, o, tt.want, tt.o)
 			}
-			early(t, []byte(tt.in), func(b []byte) (string, Outcome) { got, o := Host(b); return string(got), o })
+			early(t, []byte(tt.in), inPieces())
 		})
 	}
 	b := []byte("GET / HTTP/1.1\r\nAccept: */*\r\nHost: a.example.com\r\n\r\n")
-	if n := testing.AllocsPerRun(100, func() { _, _ = Host(b) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = Host(b, new(int32)) }); n != 0 {
 		t.Errorf("it allocates %v times", n)
+	}
+}
+
+// inPieces gives Host of a whole request and then of its pieces, as early asks for them.
+func inPieces() func(b []byte) (string, Outcome) {
+	var read int32
+	whole := true
+	return func(b []byte) (string, Outcome) {
+		at := &read
+		if whole {
+			whole, at = false, new(int32)
+		}
+		got, o := Host(b, at)
+		return string(got), o
+	}
+}
+
+// TestHostByteByByte: a client that sends its head byte by byte does not have all of it read each time.
+func TestHostByteByByte(t *testing.T) {
+	head := []byte("GET / HTTP/1.1\r\n" + strings.Repeat("a:\n", Max/3-8))
+	start, read := time.Now(), int32(0)
+	for n := range head {
+		if _, o := Host(head[:n], &read); o != More {
+			t.Fatalf("after %d bytes: %v", n, o)
+		}
+	}
+	if took := time.Since(start); took > time.Second/4 {
+		t.Errorf("%d bytes took %s", len(head), took)
 	}
 }
 
@@ -72,12 +101,12 @@ func FuzzHost(f *testing.F) {
 		if len(b) > 2048 {
 			return
 		}
-		early(t, b, func(b []byte) (string, Outcome) { got, o := Host(b); return string(got), o })
+		early(t, b, inPieces())
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
 		if err != nil || r.Host == "" || r.ProtoMajor != 1 || r.Method == http.MethodConnect {
 			return
 		}
-		got, o := Host(b)
+		got, o := Host(b, new(int32))
 		if want, _ := found([]byte(r.Host)); o == Found && !bytes.Equal(got, want) && !strings.ContainsAny(r.Host, "@ ") {
 			t.Errorf("%q, net/http says %q", got, want)
 		}
