@@ -305,6 +305,34 @@ func TestFrontendLimit(t *testing.T) {
 	}
 }
 
+// TestRemovedAtLimit: a frontend that leaves the file while it has as many connections as it may
+// have serves those that wait in the kernel, and resets none.
+func TestRemovedAtLimit(t *testing.T) {
+	r := newRig(t)
+	front, other := freeAddr(t, "127.0.0.1"), freeAddr(t, "127.0.0.1")
+	b := newBackend(t, any0("127.0.0.1"), echo)
+	p := lbPlan(front, unchecked, tcpServer("s1", b.addr))
+	p.LB.Frontends[0].MaxConnections = 1
+	p.LB.Frontends = append(p.LB.Frontends, plan.Frontend{Name: "other", Listen: []netip.AddrPort{other}, Backend: "back"})
+	r.apply(p)
+	f := r.lb.table.Frontends[0]
+	say(t, r.dial(front), "first")
+	conns := make([]*net.TCPConn, 8)
+	for i := range conns {
+		conns[i] = r.dial(front)
+	}
+	waitFor(t, "a full frontend", func() bool { return f.Counters.AtLimit.Load() > 0 })
+	without := *p
+	without.LB.Frontends = p.LB.Frontends[1:]
+	r.apply(&without)
+	for i, c := range conns {
+		if err := echoed(c, "x"); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+		_ = c.Close()
+	}
+}
+
 // TestRate: what one client opens too fast is reset and counted; another one does not notice.
 func TestRate(t *testing.T) {
 	r := newRig(t)

@@ -90,7 +90,8 @@ func (w *worker) deafen(l *listener) {
 	sysEpoll(w.ep, unix.EPOLL_CTL_DEL, l.fd, &ev)
 }
 
-// detach accepts what waits and then removes the listener.
+// detach accepts what waits and then removes the listener. The limit of its frontend does not count
+// any more: what is left in the kernel is reset when the socket closes.
 func (w *worker) detach(addr netip.AddrPort) {
 	for i := range w.listeners {
 		l := &w.listeners[i]
@@ -100,7 +101,7 @@ func (w *worker) detach(addr netip.AddrPort) {
 		if l.on {
 			w.deafen(l)
 		}
-		for w.acceptOne(l) == 0 {
+		for w.acceptOne(l, 0) == 0 {
 		}
 		l.fd, l.last = none, nil
 	}
@@ -111,7 +112,7 @@ func (w *worker) detach(addr netip.AddrPort) {
 // bursts: a call that finds nothing costs as much as one that does.
 func (w *worker) accept(l *listener) {
 	for k := range l.burst {
-		switch e := w.acceptOne(l); e {
+		switch e := w.acceptOne(l, w.limit(l)); e {
 		case 0:
 		case unix.EAGAIN, unix.EINTR, unix.ECONNABORTED:
 			l.burst = max(1, k)
@@ -132,12 +133,20 @@ func (w *worker) accept(l *listener) {
 	l.burst = min(l.burst*2, burstMax)
 }
 
-// acceptOne takes one connection. EUSERS says that there are as many as there
-// may be, EBUSY that the frontend has as many.
-func (w *worker) acceptOne(l *listener) unix.Errno {
+// limit is how many connections the frontend of l may have; 0: no limit.
+func (w *worker) limit(l *listener) int64 {
+	if f := w.frontendOf(l); f != nil {
+		return w.engine.table.Load().Limit(f)
+	}
+	return 0
+}
+
+// acceptOne takes one connection when the frontend has fewer than limit; 0: however many it has.
+// EUSERS says that there are as many as there may be in all, EBUSY that the frontend has as many.
+func (w *worker) acceptOne(l *listener, limit int64) unix.Errno {
 	e := w.engine
 	f := w.frontendOf(l)
-	if f != nil && !f.Counters.Place(e.table.Load().Limit(f)) {
+	if f != nil && !f.Counters.Place(limit) {
 		return unix.EBUSY
 	}
 	if !e.reserve() {
