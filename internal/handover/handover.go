@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -97,8 +99,11 @@ func Exec(path string, d *Document) error {
 			return fmt.Errorf("pass descriptor %d on: %w", fd, err)
 		}
 	}
+	signal.Ignore(unix.SIGHUP) // what asks for a reload would end a program that does not listen for it yet
 	env := append(os.Environ(), variable+"="+strconv.Itoa(int(memory.Fd())))
-	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, os.Args, env))
+	err = unix.Exec(path, os.Args, env)
+	runtime.KeepAlive(d) // its files are closed when it is collected
+	return fmt.Errorf("execute %s: %w", path, err)
 }
 
 // Take gives what the process before left, once; nil: there was none. No child

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"testing"
 
@@ -37,6 +38,9 @@ func TestOtherProcess(t *testing.T) {
 	}
 	if os.Getenv(variable) != "" {
 		t.Error("child processes would take over, too")
+	}
+	if !signal.Ignored(unix.SIGHUP) {
+		t.Error("a SIGHUP before the new program asks for it would end it")
 	}
 	var said string
 	if err := d.Parts[0].Read(func(r io.Reader) error {
