@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,7 +34,11 @@ func (b backend) Upgrade(ctx context.Context, path string) error {
 			return fmt.Errorf("find the file of this program: %w; name it with --binary", err)
 		}
 	}
-	if err := b.tryOut(ctx, path); err != nil {
+	path, err := trusted(path)
+	if err == nil {
+		err = b.tryOut(ctx, path)
+	}
+	if err != nil {
 		return fmt.Errorf("%w; nothing has changed", err)
 	}
 	select {
@@ -46,9 +51,6 @@ func (b backend) Upgrade(ctx context.Context, path string) error {
 
 // tryOut says why the program at path cannot take this one's place.
 func (b backend) tryOut(ctx context.Context, path string) error {
-	if err := trusted(path); err != nil {
-		return err
-	}
 	out, err := ask(ctx, path, "version", "--handover")
 	if err != nil {
 		return fmt.Errorf("%s cannot take over from a running daemon: %w; use `systemctl restart helperd` for it: that refuses no connection, and cuts those that are open", path, err)
@@ -62,20 +64,33 @@ func (b backend) tryOut(ctx context.Context, path string) error {
 	return nil
 }
 
-// trusted says why the file must not be executed in place of the daemon: others could have written it.
-func trusted(path string) error {
+// trusted gives the path of the file without links, or says why it must not be executed in place of the
+// daemon: others could have written it, or could put another one there before it is executed.
+func trusted(path string) (string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return err
+		return "", err
 	}
-	owner := int(st.Sys().(*syscall.Stat_t).Uid)
-	switch {
-	case !st.Mode().IsRegular() || st.Mode()&0o111 == 0:
-		return fmt.Errorf("%s is no program: its mode is %s", path, st.Mode())
-	case owner != 0 && owner != os.Getuid() || st.Mode()&0o022 != 0:
-		return fmt.Errorf("%s is not executed: it must belong to root and be writable for nobody else (chown root, chmod 0755)", path)
+	if !st.Mode().IsRegular() || st.Mode()&0o111 == 0 {
+		return "", fmt.Errorf("%s is no program: its mode is %s", path, st.Mode())
 	}
-	return nil
+	for at := path; ; at = filepath.Dir(at) {
+		if st, err = os.Lstat(at); err != nil {
+			return "", err
+		}
+		owner := int(st.Sys().(*syscall.Stat_t).Uid)
+		sticky := st.IsDir() && st.Mode()&os.ModeSticky != 0 // nobody else removes from there what belongs to root
+		if owner != 0 && owner != os.Getuid() || st.Mode()&0o022 != 0 && !sticky {
+			return "", fmt.Errorf("%s is not executed: %s must belong to root and be writable for nobody else (chown root, chmod 0755)", path, at)
+		}
+		if at == filepath.Dir(at) {
+			return path, nil
+		}
+	}
 }
 
 // ask runs the program with a question and gives all that it says.

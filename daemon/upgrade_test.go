@@ -39,6 +39,7 @@ func TestWhoMayTakeOver(t *testing.T) {
 		{"is not there", "", 0, 0, "no such file"},
 		{"no program", good, 0o644, 0, "is no program"},
 		{"others may write it", good, 0o775, 0, "writable for nobody else"},
+		{"others may write it, sticky", good, 0o777 | os.ModeSticky, 0, "writable for nobody else"},
 		{"belongs to somebody else", good, 0o755, 12345, "must belong to root"},
 		{"knows no upgrade", "#!/bin/sh\necho unknown flag; exit 2\n", 0o755, 0, "systemctl restart helperd"},
 		{"another format", program(handover.Version+1, "", 0), 0o755, 0, "takes over by format"},
@@ -75,5 +76,32 @@ func TestWhoMayTakeOver(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A path that others can change leads to another program by the time that it is executed.
+func TestWhoMayMoveIt(t *testing.T) {
+	open, closed := t.TempDir(), t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{open, closed} {
+		if err := os.WriteFile(filepath.Join(dir, "helperd"), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(closed, "helperd"), filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if path, err := trusted(filepath.Join(closed, "helperd")); err != nil || path != filepath.Join(closed, "helperd") {
+		t.Errorf("its own path: %s, %v", path, err)
+	}
+	for _, link := range []string{filepath.Join(open, "link"), filepath.Join(closed, "link")} {
+		if path, err := trusted(link); err != nil || path != filepath.Join(closed, "helperd") {
+			t.Errorf("a link, which is to be followed once: %s, %v", path, err)
+		}
+	}
+	if path, err := trusted(filepath.Join(open, "helperd")); err == nil || !strings.Contains(err.Error(), open) {
+		t.Errorf("in a folder that all may write: %s, %v", path, err)
 	}
 }
