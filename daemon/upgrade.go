@@ -101,6 +101,7 @@ func ask(ctx context.Context, path string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, path, args...)
 	c.Env = []string{"PATH=" + os.Getenv("PATH")} // nothing of systemd's: it speaks with the daemon alone
 	c.Stdout, c.Stderr = &out, &out
+	c.WaitDelay = time.Second // a child of its own may hold its output open
 	err := c.Run()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("`%s %s` did not end within %s", path, strings.Join(args, " "), trialTime)

@@ -41,6 +41,7 @@ func TestWhoMayTakeOver(t *testing.T) {
 		{"others may write it", good, 0o775, 0, "writable for nobody else"},
 		{"others may write it, sticky", good, 0o777 | os.ModeSticky, 0, "writable for nobody else"},
 		{"belongs to somebody else", good, 0o755, 12345, "must belong to root"},
+		{"leaves a child", "#!/bin/sh\nsleep 100 &\necho 1\n", 0o755, 0, "cannot take over"},
 		{"knows no upgrade", "#!/bin/sh\necho unknown flag; exit 2\n", 0o755, 0, "systemctl restart helperd"},
 		{"another format", program(handover.Version+1, "", 0), 0o755, 0, "takes over by format"},
 		{"does not take the file", program(handover.Version, "helper.yaml:3:1: unknown key", 3), 0o755, 0, "helper.yaml:3:1: unknown key"},
