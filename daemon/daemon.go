@@ -142,8 +142,8 @@ func (d *Daemon) serve(ctx context.Context, admin *adminServer) error {
 	d.stop(downloads)
 	d.stop(answers)
 	admin.close()
-	if next != "" {
-		return d.replace(next)
+	if next != "" && ctx.Err() == nil {
+		return d.replace(ctx, next)
 	}
 	d.stop(tunnels)
 	return nil

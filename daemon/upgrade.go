@@ -114,9 +114,9 @@ func ask(ctx context.Context, path string, args ...string) (string, error) {
 
 // replace makes the process go on as the program at path, with the sockets and
 // connections of today. All services have ended but for those whose connections are
-// carried. It returns only when that failed; then systemd starts the daemon
+// carried. It returns only when ctx has ended, or when that failed; then systemd starts the daemon
 // again, with the sockets of its descriptor store.
-func (d *Daemon) replace(path string) error {
+func (d *Daemon) replace(ctx context.Context, path string) error {
 	doc := &handover.Document{From: d.opt.Version, Sockets: d.sockets.Handover()}
 	for _, svc := range d.services {
 		if err := d.export(svc, doc); err != nil {
@@ -126,6 +126,9 @@ func (d *Daemon) replace(path string) error {
 	d.stop(tunnels)
 	if err := d.store.Close(); err != nil {
 		d.log.Error("state file not closed", "err", err)
+	}
+	if ctx.Err() != nil { // somebody stops the daemon, and nobody would tell the new program
+		return nil
 	}
 	d.notify("WATCHDOG=1")
 	err := handover.Exec(path, doc)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"helperd/internal/guard"
 	"helperd/internal/handover"
 	"helperd/internal/netns"
 )
@@ -104,5 +106,33 @@ func TestWhoMayMoveIt(t *testing.T) {
 	}
 	if path, err := trusted(filepath.Join(open, "helperd")); err == nil || !strings.Contains(err.Error(), open) {
 		t.Errorf("in a folder that all may write: %s, %v", path, err)
+	}
+}
+
+// lingering is a service that ends only when it is let go.
+type lingering struct {
+	*fake
+	ending, leave chan struct{}
+}
+
+func (l *lingering) Serve(ctx context.Context) error {
+	<-ctx.Done()
+	close(l.ending)
+	<-l.leave
+	return nil
+}
+
+// A daemon that is told to stop while downloads end before an upgrade stops: the new program would not know of it.
+func TestStopDuringUpgrade(t *testing.T) {
+	l := &lingering{&fake{name: "lingering"}, make(chan struct{}), make(chan struct{})}
+	r := run(t, t.TempDir(), "", func(r *runs) {
+		r.services = []*service{{Service: l, fuse: &guard.Fuse{}, group: guard.New(nil)}}
+	})
+	r.upgrades <- "/bin/false" // this process, if it is wrong
+	<-l.ending
+	r.stop()
+	close(l.leave)
+	if err := <-r.done; err != nil {
+		t.Errorf("%v, want the end", err)
 	}
 }
