@@ -13,6 +13,20 @@ const (
 	Unknown         // the probe could not be made on this machine: says nothing of the server
 )
 
+// verdicts are those of the outcomes that are not Red.
+var verdicts = map[table.Outcome]Verdict{
+	table.Unmade: Unknown, table.Connected: OK, table.Answered: OK, table.ConnectLate: Refused, table.ConnectFailed: Refused,
+}
+
+// verdictOf says what an outcome means for the server. When our own network is gone,
+// perhaps for a moment, open connections may well live on: that is Red.
+func verdictOf(o table.Outcome) Verdict {
+	if v, ok := verdicts[o]; ok {
+		return v
+	}
+	return Red
+}
+
 // health counts verdicts in a row and decides on the state of a server.
 type health struct {
 	state           table.State

@@ -27,7 +27,7 @@ type Change struct {
 }
 
 // prober is Probe, or what a test has instead.
-type prober func(ctx context.Context, c plan.Check, path string, server netip.AddrPort, hold func(net.Conn)) (Verdict, string)
+type prober func(ctx context.Context, c plan.Check, path string, server netip.AddrPort, hold func(net.Conn)) table.Result
 
 // A Monitor probes the servers of a table, each from a goroutine of its own.
 type Monitor struct {
@@ -204,12 +204,12 @@ func (c *checker) pause(took time.Duration) time.Duration {
 func (c *checker) probe(ctx context.Context) {
 	set := c.settings.Load()
 	k, s := set.group.Config.Check, set.member.Server
-	began := time.Now()
-	verdict, detail := c.monitor.probe(ctx, k, k.Path, s.Address, c.hold)
+	result := c.monitor.probe(ctx, k, k.Path, s.Address, c.hold)
 	if ctx.Err() != nil {
 		return
 	}
-	s.Checked(&table.Result{At: began, Took: time.Since(began), OK: verdict == OK, Detail: detail})
+	s.Checked(&result)
+	verdict := verdictOf(result.Outcome)
 	if verdict != OK && verdict != Unknown {
 		s.ChecksFailed.Add(1)
 		set.group.ChecksFailed.Add(1)
@@ -220,7 +220,7 @@ func (c *checker) probe(ctx context.Context) {
 	if retired(set, to, time.Now()) {
 		to = table.Retired
 	}
-	c.enter(set, to, detail)
+	c.enter(set, to, result.Detail)
 	if died {
 		c.monitor.died(s)
 	}
@@ -265,8 +265,7 @@ func (c *checker) fallBack(ctx context.Context, set *settings, v Verdict) {
 	k, s := set.group.Config.Check, set.member.Server
 	ok := false
 	if st, _ := s.State(); st == table.Unready && v == Red && k.FallbackPath != "" && !set.group.AnyUp() {
-		again, _ := c.monitor.probe(ctx, k, k.FallbackPath, s.Address, c.hold)
-		ok = again == OK
+		ok = c.monitor.probe(ctx, k, k.FallbackPath, s.Address, c.hold).OK
 	}
 	if s.SetFallback(ok) {
 		set.group.Update(time.Now())

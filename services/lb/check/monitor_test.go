@@ -40,7 +40,7 @@ func (w *world) set(name string, v Verdict) {
 	w.says[name] = v
 }
 
-func (w *world) probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort, _ func(net.Conn)) (Verdict, string) {
+func (w *world) probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort, _ func(net.Conn)) table.Result {
 	w.mu.Lock()
 	w.probes++
 	name := w.names[server]
@@ -55,9 +55,10 @@ func (w *world) probe(ctx context.Context, c plan.Check, path string, server net
 		case <-time.After(c.Timeout):
 		case <-ctx.Done():
 		}
-		return Red, "no answer"
+		v = Red
 	}
-	return v, "said"
+	outcome := [...]table.Outcome{OK: table.Answered, Red: table.WrongStatus, Refused: table.ConnectFailed, Unknown: table.Unmade}[v]
+	return table.Result{At: time.Now(), OK: v == OK, Outcome: outcome, Detail: "said"}
 }
 
 var documented = plan.Check{

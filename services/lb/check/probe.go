@@ -17,15 +17,23 @@ import (
 	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services/lb/proxyproto"
+	"helperd/services/lb/table"
 )
 
 // headerMax bounds what is read of an answer, in bytes.
 const headerMax = 64 << 10
 
 // Probe asks a server once. server is the address that it is balanced to. The
-// text says what was seen, such as "HTTP 503". The connection is shown to
-// hold, whose caller may close it to end the probe early.
-func Probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort, hold func(net.Conn)) (Verdict, string) {
+// connection is shown to hold, whose caller may close it to end the probe early.
+func Probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort, hold func(net.Conn)) table.Result {
+	r := table.Result{At: time.Now()}
+	r.Outcome, r.Status, r.Detail = probe(ctx, c, path, server, hold)
+	r.Took, r.OK = time.Since(r.At), verdictOf(r.Outcome) == OK
+	return r
+}
+
+// probe gives the status of an HTTP answer, or 0, and a text for people, such as "HTTP 503".
+func probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort, hold func(net.Conn)) (o table.Outcome, status int, detail string) {
 	if c.Port != 0 {
 		server = netip.AddrPortFrom(server.Addr(), uint16(c.Port))
 	}
@@ -33,19 +41,20 @@ func Probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", server.String())
 	if err != nil {
-		return connectFailed(err, c.Timeout)
+		o, detail = connectFailed(err, c.Timeout)
+		return o, 0, detail
 	}
 	defer conn.Close()
 	if c.Type != plan.CheckHTTP && c.Type != plan.CheckHTTPS {
-		return OK, "connected"
+		return table.Connected, 0, "connected"
 	}
 	hold(conn)
 	if ctx.Err() != nil {
-		return Unknown, ctx.Err().Error()
+		return table.Unmade, 0, ctx.Err().Error()
 	}
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
-		return Unknown, err.Error()
+		return table.Unmade, 0, err.Error()
 	}
 	host := c.Host
 	if host == "" {
@@ -53,28 +62,33 @@ func Probe(ctx context.Context, c plan.Check, path string, server netip.AddrPort
 	}
 	if c.SendProxy != "" {
 		if _, err := conn.Write(proxyproto.Header(c.SendProxy, netip.AddrPort{}, netip.AddrPort{})); err != nil {
-			return Red, "PROXY header: " + answerFailed(err, c.Timeout)
+			o, detail = answerFailed(err, c.Timeout, table.AnswerLate, table.AnswerFailed)
+			return o, 0, "PROXY header: " + detail
 		}
 	}
 	if c.Type == plan.CheckHTTPS {
 		secure := tls.Client(conn, tlsConfig(c, server))
 		if err := secure.Handshake(); err != nil {
-			return Red, "TLS: " + answerFailed(err, c.Timeout)
+			o, detail = answerFailed(err, c.Timeout, table.TLSLate, table.TLSFailed)
+			return o, 0, "TLS: " + detail
 		}
 		conn = secure
 	}
-	status, err := ask(conn, host, path)
+	status, err = ask(conn, host, path)
 	want := c.Status
 	if want == 0 {
 		want = http.StatusOK
 	}
 	switch {
 	case err != nil:
-		return Red, "HTTP: " + answerFailed(err, c.Timeout)
+		o, detail = answerFailed(err, c.Timeout, table.AnswerLate, table.AnswerFailed)
+		return o, 0, "HTTP: " + detail
 	case status != want:
-		return Red, fmt.Sprintf("HTTP %d", status)
+		o = table.WrongStatus
+	default:
+		o = table.Answered
 	}
-	return OK, fmt.Sprintf("HTTP %d", status)
+	return o, status, fmt.Sprintf("HTTP %d", status)
 }
 
 // tlsConfig trusts anybody unless told otherwise: the cluster's certificate authority is its own.
@@ -106,29 +120,31 @@ func ask(conn net.Conn, host, path string) (int, error) {
 }
 
 // connectFailed tells a dead server from trouble of this machine.
-func connectFailed(err error, timeout time.Duration) (Verdict, string) {
-	if socket.Lacking(err) || errors.Is(err, context.Canceled) {
-		return Unknown, err.Error()
-	}
-	var timed net.Error
+func connectFailed(err error, timeout time.Duration) (table.Outcome, string) {
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timed) && timed.Timeout():
-		return Refused, fmt.Sprintf("no answer to a TCP connect within %s", timeout)
+	case socket.Lacking(err), errors.Is(err, context.Canceled):
+		return table.Unmade, err.Error()
+	case late(err):
+		return table.ConnectLate, fmt.Sprintf("no answer to a TCP connect within %s", timeout)
 	case errors.Is(err, syscall.ENETUNREACH):
-		// Our own network is gone, perhaps for a moment: open connections may well live on.
-		return Red, "network is unreachable"
+		return table.Unreachable, "network is unreachable"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused, "connection refused"
+		return table.ConnectFailed, "connection refused"
 	}
-	return Refused, last(err)
+	return table.ConnectFailed, last(err)
 }
 
-func answerFailed(err error, timeout time.Duration) string {
-	var timed net.Error
-	if errors.As(err, &timed) && timed.Timeout() {
-		return fmt.Sprintf("no answer within %s", timeout)
+// answerFailed tells a server that is slow from one that answers what it should not.
+func answerFailed(err error, timeout time.Duration, slow, wrong table.Outcome) (table.Outcome, string) {
+	if late(err) {
+		return slow, fmt.Sprintf("no answer within %s", timeout)
 	}
-	return last(err)
+	return wrong, last(err)
+}
+
+func late(err error) bool {
+	var timed net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timed) && timed.Timeout()
 }
 
 // last is the innermost text of a chain of wrapped errors, whose outer ones repeat addresses.

@@ -67,13 +67,13 @@ func showServersState(c *client, args []string) {
 			_, slow := g.Throttle(m, now)
 			status, result, check := stats.NotChecked, resultUnknown, 0
 			if last := m.Last(); k.Checked {
-				status, _ = stats.StatusOf(last)
+				status = stats.StatusOf(last)
 				check = checkConfigured | checkEnabled
 				if k.Maint {
 					check |= checkPaused
 				}
 				switch {
-				case last == nil:
+				case last == nil, last.Outcome == table.Unmade:
 				case last.OK:
 					result = resultPassed
 				default:

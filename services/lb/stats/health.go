@@ -2,7 +2,6 @@ package stats
 
 import (
 	"strconv"
-	"strings"
 
 	"helperd/services/lb/table"
 )
@@ -18,6 +17,7 @@ type CheckStatus struct {
 var (
 	NotChecked    = CheckStatus{"UNK", 0, "Unknown"}
 	initializing  = CheckStatus{"INI", 1, "Initializing"}
+	notMade       = CheckStatus{"SOCKERR", 5, "Socket error"}
 	connected     = CheckStatus{"L4OK", 6, "Layer4 check passed"}
 	connectLate   = CheckStatus{"L4TOUT", 7, "Layer4 timeout"}
 	connectFailed = CheckStatus{"L4CON", 8, "Layer4 connection problem"}
@@ -29,47 +29,19 @@ var (
 	wrongStatus   = CheckStatus{"L7STS", 17, "Layer7 wrong status"}
 )
 
-// Beginnings of the texts of package check.
-const (
-	textConnected = "connected"
-	textLate      = "no answer to a TCP connect"
-	textNoAnswer  = "no answer within"
-	textTLS       = "TLS: "
-	textHTTP      = "HTTP: "
-	textStatus    = "HTTP "
-)
+// statuses are HAProxy's names for outcomes.
+var statuses = map[table.Outcome]CheckStatus{
+	table.Unmade: notMade, table.Unreachable: connectFailed, table.Connected: connected, table.ConnectLate: connectLate, table.ConnectFailed: connectFailed,
+	table.TLSLate: tlsLate, table.TLSFailed: tlsFailed, table.AnswerLate: answerLate, table.AnswerFailed: answerFailed,
+	table.Answered: answered, table.WrongStatus: wrongStatus,
+}
 
-// StatusOf names the outcome of a check, and gives the status of an HTTP answer, or 0.
-func StatusOf(r *table.Result) (CheckStatus, int) {
+// StatusOf names the outcome of a check; nil: there was none yet.
+func StatusOf(r *table.Result) CheckStatus {
 	if r == nil {
-		return initializing, 0
+		return initializing
 	}
-	if rest, ok := strings.CutPrefix(r.Detail, textTLS); ok {
-		if strings.HasPrefix(rest, textNoAnswer) {
-			return tlsLate, 0
-		}
-		return tlsFailed, 0
-	}
-	if rest, ok := strings.CutPrefix(r.Detail, textHTTP); ok {
-		if strings.HasPrefix(rest, textNoAnswer) {
-			return answerLate, 0
-		}
-		return answerFailed, 0
-	}
-	if rest, ok := strings.CutPrefix(r.Detail, textStatus); ok {
-		code, _ := strconv.Atoi(rest)
-		if r.OK {
-			return answered, code
-		}
-		return wrongStatus, code
-	}
-	switch {
-	case r.OK:
-		return connected, 0
-	case strings.HasPrefix(r.Detail, textLate):
-		return connectLate, 0
-	}
-	return connectFailed, 0
+	return statuses[r.Outcome]
 }
 
 // A Condition is what HAProxy would say of a server.

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -64,15 +65,20 @@ func TestStatusOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := plan.Check{Type: tt.kind, Timeout: tt.timeout, Status: tt.status}
-			verdict, detail := check.Probe(t.Context(), c, "/", tt.at, func(net.Conn) {})
-			got, code := StatusOf(&table.Result{OK: verdict == check.OK, Detail: detail})
-			if got.Name != tt.want || code != tt.code {
-				t.Errorf("%q is %s %d, want %s %d", detail, got.Name, code, tt.want, tt.code)
+			r := check.Probe(t.Context(), c, "/", tt.at, func(net.Conn) {})
+			if got := StatusOf(&r); got.Name != tt.want || r.Status != tt.code {
+				t.Errorf("%q is %s %d, want %s %d", r.Detail, got.Name, r.Status, tt.want, tt.code)
 			}
 		})
 	}
-	if got, _ := StatusOf(nil); got.Name != "INI" {
+	if got := StatusOf(nil); got.Name != "INI" {
 		t.Error(got)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := check.Probe(canceled, plan.Check{Type: plan.CheckTCP, Timeout: time.Second}, "/", ok, func(net.Conn) {})
+	if got := StatusOf(&r); got.Name != "SOCKERR" || r.OK {
+		t.Errorf("a check that was not made is %s", got.Name)
 	}
 }
 

@@ -224,7 +224,7 @@ func (r *Row) checks(c Condition, m *table.Member, now time.Time) {
 		return
 	}
 	last := m.Last()
-	st, code := StatusOf(last)
+	st := StatusOf(last)
 	r.set("check_status", st.Name)
 	r.set("check_desc", st.Text)
 	r.set("check_rise", c.rise)
@@ -235,8 +235,8 @@ func (r *Row) checks(c Condition, m *table.Member, now time.Time) {
 		return
 	}
 	r.set("check_duration", last.Took.Milliseconds())
-	if code != 0 {
-		r.set("check_code", code)
+	if last.Status != 0 {
+		r.set("check_code", last.Status)
 	}
 	if !last.OK {
 		r.set("last_chk", last.Detail)

@@ -5,12 +5,32 @@ import (
 	"time"
 )
 
-// A Result is the outcome of one check.
+// An Outcome is what a check came to.
+type Outcome string
+
+// The outcomes.
+const (
+	Unmade        Outcome = "unmade"         // this machine could not make it: says nothing of the server
+	Unreachable   Outcome = "unreachable"    // this machine has no way to the server's network
+	Connected     Outcome = "connected"      // as it should; no more was asked
+	ConnectLate   Outcome = "connect_late"   // no answer to a TCP connect
+	ConnectFailed Outcome = "connect_failed" // such as refused
+	TLSLate       Outcome = "tls_late"
+	TLSFailed     Outcome = "tls_failed"
+	AnswerLate    Outcome = "answer_late"
+	AnswerFailed  Outcome = "answer_failed" // it is no HTTP, or the connection ended
+	Answered      Outcome = "answered"      // with the status that it should have
+	WrongStatus   Outcome = "wrong_status"
+)
+
+// A Result is what one check found out.
 type Result struct {
-	At     time.Time     `json:"at"`
-	Took   time.Duration `json:"took_ns"`
-	OK     bool          `json:"ok"`
-	Detail string        `json:"detail"` // such as "HTTP 503"
+	At      time.Time     `json:"at"`
+	Took    time.Duration `json:"took_ns"`
+	OK      bool          `json:"ok"`
+	Outcome Outcome       `json:"outcome"`
+	Status  int           `json:"status,omitempty"` // of an HTTP answer
+	Detail  string        `json:"detail"`           // such as "HTTP 503"
 }
 
 // kept is how many results a server remembers.
