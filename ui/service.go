@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -148,30 +149,37 @@ func (s *Service) accept(ctx context.Context, server *http.Server, sock *socket.
 	return err // a socket that was given up ends in Wait
 }
 
-// Check asks for the page's head.
+// Check asks for the page's head. A server that refuses because its caps are reached is one that lives.
 func (s *Service) Check(ctx context.Context) error {
 	sock := s.socket.Load()
 	if sock == nil || !sock.Status().Bound {
 		return nil
 	}
 	addr := sock.Key.Addr
-	conn, err := socket.Ask(ctx, addr, askFor)
+	if err := ask(ctx, addr); err != nil && s.clients.Room(addr.Addr().Unmap(), true) == nil {
+		return fmt.Errorf("%s does not answer: %w", addr, err)
+	}
+	return nil
+}
+
+func ask(ctx context.Context, server netip.AddrPort) error {
+	conn, err := socket.Ask(ctx, server, askFor)
 	if socket.Lacking(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s does not answer: %w", addr, err)
+		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := fmt.Fprintf(conn, "HEAD / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", addr); err != nil {
-		return fmt.Errorf("ask %s: %w", addr, err)
+	if _, err := fmt.Fprintf(conn, "HEAD / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", server); err != nil {
+		return err
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("%s does not answer: %w", addr, err)
+		return err
 	}
 	if !strings.HasPrefix(line, "HTTP/1.1 200 ") {
-		return fmt.Errorf("%s answers %q", addr, strings.TrimSpace(line))
+		return fmt.Errorf("unexpected answer %q", strings.TrimSpace(line))
 	}
 	return nil
 }

@@ -235,6 +235,9 @@ func TestOneClient(t *testing.T) {
 			t.Errorf("one more is kept: %v", err)
 		}
 	}
+	if err := r.Check(t.Context()); err != nil {
+		t.Errorf("who refuses more is taken for dead: %v", err)
+	}
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
 	c, err := other.Dial("tcp", at.String())
 	if err != nil {
