@@ -101,7 +101,7 @@ func (s *Service) enact(k orderKey, change func(*order)) (*table.Member, error) 
 	}
 	old := s.orders[k]
 	o := old
-	if change(&o); o.equal(old) {
+	if change(&o); o.equal(old) && !s.unsaved[k] {
 		return nil, nil
 	}
 	s.orders[k] = o
@@ -181,6 +181,18 @@ func (s *Service) forget(t *table.Table) {
 func (s *Service) save(keys ...orderKey) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
+	err := s.write(keys)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range keys {
+		if delete(s.unsaved, k); err != nil {
+			s.unsaved[k] = true
+		}
+	}
+	return err
+}
+
+func (s *Service) write(keys []orderKey) error {
 	all := map[string][]byte{}
 	s.mu.Lock()
 	for _, k := range keys {

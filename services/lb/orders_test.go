@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"helperd/plan"
 	"helperd/services/lb/check"
 	"helperd/services/lb/table"
+	"helperd/state"
 	"helperd/timeline"
 )
 
@@ -160,6 +162,29 @@ func TestOrdersAreKept(t *testing.T) {
 		return err == nil && len(stored) == 1 && stored["back/b"] != nil
 	})
 	check("after a restart", want, again())
+}
+
+// TestOrderIsKeptAtTheSecondTry: who gives an order again because it was not written has it written.
+func TestOrderIsKeptAtTheSecondTry(t *testing.T) {
+	r := newRig(t)
+	r.apply(lbPlan(freeAddr(t, "127.0.0.1"), unchecked, tcpServer("a", any1(1))))
+	broken, err := state.Open(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = broken.Close()
+	good := r.lb.host.Store
+	r.lb.host.Store = broken
+	for range 2 {
+		if err := r.lb.SetAdmin("back", "a", table.Drain); err == nil {
+			t.Error("it says that the order is kept")
+		}
+	}
+	r.lb.host.Store = good
+	r.order("back", "a", table.Drain)
+	if stored, err := good.Orders(); err != nil || stored["back/a"] == nil {
+		t.Errorf("on disk: %q, %v", stored, err)
+	}
 }
 
 // TestMaintFromStart: a server in maintenance is not probed after a restart, and takes nothing.

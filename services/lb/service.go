@@ -50,6 +50,7 @@ type Service struct {
 	serving    context.Context // of Serve while it runs, else nil: Commit starts what is to end with it
 	enabled    bool
 	orders     map[orderKey]order      // nil: not read yet
+	unsaved    map[orderKey]bool       // the disk does not have them as they are
 	lastStrays map[string]*StrayStatus // by the name of the frontend
 	ceiling    int64                   // of connections, by the file and the open files
 	wanted     int64                   // a lower one by the runtime API; 0: none
@@ -70,7 +71,7 @@ var _ services.Service = (*Service)(nil)
 // New gives a balancer that serves nothing yet.
 func New(h services.Host) *Service {
 	s := &Service{
-		host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, lastStrays: map[string]*StrayStatus{},
+		host: h, table: &table.Table{}, listeners: map[netip.AddrPort]*listener{}, lastStrays: map[string]*StrayStatus{}, unsaved: map[orderKey]bool{},
 		sights: make(chan sight, 256), strays: make(chan engine.Stray, 256), started: time.Now(),
 	}
 	s.engine = engine.New(engine.Options{Guard: h.Guard, Fuse: h.Fuse, Workers: Workers(), Accepted: s.accepted, Stray: s.stray})
