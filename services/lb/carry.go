@@ -29,6 +29,7 @@ type carriedServer struct {
 	Address       netip.AddrPort
 	State         table.State
 	Since         time.Time
+	WasUp         bool
 	Fallback      bool
 }
 
@@ -50,7 +51,7 @@ func (s *Service) Export(w io.Writer) (fds []int, err error) {
 		for i := range g.Members {
 			m := &g.Members[i]
 			st, since := m.State()
-			head.Servers = append(head.Servers, carriedServer{g.Name, m.Name, m.Address, st, since, m.Fallback()})
+			head.Servers = append(head.Servers, carriedServer{g.Name, m.Name, m.Address, st, since, m.WasUp(), m.Fallback()})
 		}
 	}
 	connections := s.engine.Export()
@@ -82,8 +83,7 @@ func (s *Service) Import(r io.Reader) error {
 	left := &legacy{table: &table.Table{}}
 	for _, c := range head.Servers {
 		server := &table.Server{Backend: c.Backend, Name: c.Name, Address: c.Address}
-		server.Set(c.State, c.Since)
-		server.SetFallback(c.Fallback)
+		server.Restore(c.State, c.Since, c.WasUp, c.Fallback)
 		left.table.Groups = append(left.table.Groups, &table.Group{
 			Backend: &table.Backend{Name: c.Backend}, Members: []table.Member{{Server: server}},
 		})

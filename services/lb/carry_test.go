@@ -51,6 +51,21 @@ func TestCarry(t *testing.T) {
 	say(t, second.dial(other), "new")
 }
 
+// TestCarriedLoss: a backend that had lost its servers before is still a problem of the next process.
+func TestCarriedLoss(t *testing.T) {
+	first, second := newRig(t), newRig(t)
+	b := newBackend(t, any0("127.0.0.1"), echo)
+	first.apply(lbPlan(freeAddr(t, "127.0.0.1"), quick, tcpServer("a", b.addr)))
+	first.waitState("back", "a", "up")
+	b.close()
+	first.waitState("back", "a", "dead")
+	next(t, first, second)
+	second.apply(lbPlan(freeAddr(t, "127.0.0.2"), quick, tcpServer("a", b.addr)))
+	if st := second.lb.Status(); st.State != "degraded" {
+		t.Errorf("%s: %q", st.State, st.Problem)
+	}
+}
+
 func TestImportOfGarbage(t *testing.T) {
 	r := newRig(t)
 	for _, text := range []string{"", "garbage", strings.Repeat("\x00", 100)} {

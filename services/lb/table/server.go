@@ -78,6 +78,13 @@ func (s *Server) account(now time.Time) {
 	}
 }
 
+// Restore makes the server what it was in the process before.
+func (s *Server) Restore(st State, since time.Time, wasUp, fallback bool) {
+	s.Set(st, since)
+	s.wasUp.Store(wasUp)
+	s.SetFallback(fallback)
+}
+
 // WasUp reports whether the server has ever been up.
 func (s *Server) WasUp() bool { return s.wasUp.Load() }
 
