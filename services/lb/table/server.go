@@ -81,7 +81,7 @@ func (s *Server) account(now time.Time) {
 // Restore makes the server what it was in the process before.
 func (s *Server) Restore(st State, since time.Time, wasUp, fallback bool) {
 	s.Set(st, since)
-	s.wasUp.Store(wasUp)
+	s.wasUp.Store(wasUp || st == Up)
 	s.SetFallback(fallback)
 }
 
