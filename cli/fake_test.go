@@ -268,7 +268,7 @@ func balance() lb.Overview {
 			{Name: "git", Listen: []netip.AddrPort{at("192.168.67.2:9418"), at("[fd00::2]:9418")}, Backend: "git", Refused: 4, Stray: &lb.StrayStatus{
 				At: before(2, 0), Client: netip.MustParseAddr("10.9.8.7"), Detail: "its address is not among those that may connect (192.168.67.0/24); if it should be, add it to allow",
 			}},
-			{Name: "api", Listen: []netip.AddrPort{at("192.168.67.3:6443")}, Routes: []string{"edge-api", "sno-api"}, Unnamed: 2, BadHead: 1, TooFast: 3},
+			{Name: "api", Listen: []netip.AddrPort{at("192.168.67.3:6443")}, Routes: []string{"edge-api", "sno-api"}, Paused: true, Unnamed: 2, BadHead: 1, TooFast: 3},
 		},
 		Backends: []lb.BackendStatus{
 			{Name: "api.ocp4.example.com", Servers: []lb.ServerStatus{
@@ -282,7 +282,7 @@ func balance() lb.Overview {
 			{Name: "git", Servers: []lb.ServerStatus{
 				{Name: "g1", Address: at("192.168.67.31:9418"), State: "unready", Weight: 1, Fallback: true, Since: before(2, 0)},
 				{Name: "g2", Address: at("192.168.67.32:9418"), State: "starting", Weight: 1, Backup: true},
-				{Name: "g3", Address: at("192.168.67.33:9418"), State: "up", Weight: 1, Admin: table.Drain, Since: before(2, 0)},
+				{Name: "g3", Address: at("192.168.67.33:9418"), State: "up", Weight: 1, Admin: table.Drain, Suspended: true, Since: before(2, 0)},
 				{Name: "g4", Address: at("192.168.67.34:9418"), State: "starting", Weight: 1, Admin: table.Maint, Since: before(2, 0)},
 				{Name: "g5", Address: at("192.168.67.35:9418"), State: "up", Since: before(2, 0)},
 			}},

@@ -70,6 +70,9 @@ func balancerRows(t *table, o *lb.Overview) {
 		t.row(f.Name, addresses(f.Listen), strings.TrimSpace(strings.Join(append(f.Routes, f.Backend), " ")), f.Active, f.Total, f.Refused+f.TooFast+f.Unnamed+f.BadHead)
 	}
 	for _, f := range o.Frontends {
+		if f.Paused {
+			t.line("%s is paused by the runtime API: clients wait until `enable frontend %s` there", f.Name, f.Name)
+		}
 		if x := f.Stray; x != nil {
 			t.line("%s turned %s away %s: %s", f.Name, x.Client, ago(x.At), x.Detail)
 		}

@@ -22,6 +22,7 @@ type FrontendStatus struct {
 	Listen  []netip.AddrPort `json:"listen"`
 	Backend string           `json:"backend,omitempty"` // by default
 	Routes  []string         `json:"routes,omitempty"`  // backends that are chosen by name or node
+	Paused  bool             `json:"paused,omitempty"`  // by the runtime API: clients wait
 	Active  int64            `json:"active"`
 	Total   uint64           `json:"total"`
 	Refused uint64           `json:"refused"`  // clients that are not allowed
@@ -59,6 +60,8 @@ type ServerStatus struct {
 	// Admin is what the administrator wants: ready, drain or maint.
 	Admin  table.Admin `json:"admin"`
 	Weight int         `json:"weight"` // in force
+	// Suspended: its checks are, by the runtime API, and its state stays as it is.
+	Suspended bool `json:"checks_suspended,omitempty"`
 	// Fallback: takes connections although it is unready, because no server is up.
 	Fallback bool          `json:"fallback,omitempty"`
 	Last     *table.Result `json:"last_check,omitempty"`
@@ -77,15 +80,20 @@ type ServerStatus struct {
 
 // Now is the state with what the administrator wants, in a few words.
 func (s *ServerStatus) Now() string {
-	switch {
-	case s.Admin == table.Maint: // nobody checks how it is
+	if s.Admin == table.Maint { // nobody checks how it is
 		return s.Admin.String()
-	case s.Admin == table.Drain:
-		return s.State + ", " + s.Admin.String()
-	case s.Weight == 0:
-		return s.State + ", weight 0"
 	}
-	return s.State
+	now := s.State
+	if s.Suspended {
+		now += ", checks suspended"
+	}
+	switch {
+	case s.Admin == table.Drain:
+		return now + ", " + s.Admin.String()
+	case s.Weight == 0:
+		return now + ", weight 0"
+	}
+	return now
 }
 
 // Table shows frontends, backends and servers as they are now.
@@ -96,7 +104,7 @@ func (s *Service) Table() Overview {
 	o := Overview{MaxConnections: t.MaxConnections, Active: s.engine.Active(), Frontends: []FrontendStatus{}, Backends: []BackendStatus{}}
 	for _, f := range t.Frontends {
 		o.Frontends = append(o.Frontends, FrontendStatus{
-			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(),
+			Name: f.Config.Name, Listen: f.Config.Listen, Backend: f.Config.Backend, Routes: f.Config.RoutedTo(), Paused: s.engine.Held(f.Config.Name),
 			Active: f.Counters.Active.Load(), Total: f.Counters.Total.Load(), Refused: f.Counters.Refused.Load(),
 			TooFast: f.Counters.TooFast.Load(), Unnamed: f.Counters.Unnamed.Load(), BadHead: f.Counters.BadHead.Load(), AtLimit: f.Counters.AtLimit.Load(), Stray: strays[f.Config.Name],
 		})
@@ -110,23 +118,26 @@ func (s *Service) Table() Overview {
 			Down: g.DownSince.Load() != 0, Falls: g.Falls.Load(), Downtime: g.Downtime(now), Servers: []ServerStatus{},
 		}
 		for i := range g.Members {
-			b.Servers = append(b.Servers, serverStatus(&g.Members[i], now))
+			b.Servers = append(b.Servers, serverStatus(g, &g.Members[i], now))
 		}
 		o.Backends = append(o.Backends, b)
 	}
 	return o
 }
 
-func serverStatus(m *table.Member, now time.Time) ServerStatus {
+func serverStatus(g *table.Group, m *table.Member, now time.Time) ServerStatus {
 	state, since := m.State()
 	if state == table.Starting && m.Admin() != table.Maint || since.UnixNano() == 0 {
 		since = time.Time{}
 	}
 	return ServerStatus{
 		Name: m.Name, Node: m.Config.Node, Address: m.Address, State: state.String(), Since: since,
-		Backup: m.Config.Backup, Admin: m.Admin(), Weight: m.Weight(), Fallback: state == table.Unready && m.Fallback(), Last: m.Last(),
+		Backup: m.Config.Backup, Admin: m.Admin(), Weight: m.Weight(), Suspended: suspended(g, m), Fallback: state == table.Unready && m.Fallback(), Last: m.Last(),
 		History: m.History(), ChecksFailed: m.ChecksFailed.Load(), Falls: m.Falls.Load(), Downtime: m.Downtime(now),
 		Active: m.Active.Load(), Total: m.Total.Load(), Failed: m.Failed.Load(), Redispatches: m.Redispatches.Load(),
 		BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),
 	}
 }
+
+// suspended reports whether somebody keeps m from its checks.
+func suspended(g *table.Group, m *table.Member) bool { return g.Checked(m) && !m.Watched() }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/internal/netns"
@@ -129,6 +130,32 @@ func TestHealthByHand(t *testing.T) {
 	}
 	socat(t, path, "enable health back/a")
 	r.waitState("back", "a", "up")
+}
+
+// TestRuntimeWishesAreShown: what people did by the runtime API is seen where others look.
+func TestRuntimeWishesAreShown(t *testing.T) {
+	netns.Tools(t, "socat")
+	r, p := withRuntime(t)
+	path := p.LB.StatsSocket
+	socat(t, path, "disable health back/a;disable frontend front")
+	if got := r.server("back", "a"); got.Now() != "up, checks suspended" {
+		t.Errorf("%s", got.Now())
+	}
+	if !r.lb.Table().Frontends[0].Paused {
+		t.Error("the frontend is not paused")
+	}
+	st := r.lb.Status()
+	if st.State != "degraded" || st.Problem != "frontend front is paused by the runtime API and its clients wait: write `enable frontend front` there" {
+		t.Errorf("%s: %s", st.State, st.Problem)
+	}
+	want := []string{"checks are suspended by the runtime API: back/a; `enable health BACKEND/SERVER` there takes them up again"}
+	if diff := cmp.Diff(want, st.Notes); diff != "" {
+		t.Error(diff)
+	}
+	socat(t, path, "enable health back/a;enable frontend front")
+	if st := r.lb.Status(); st.State != "up" || st.Notes != nil || r.lb.Table().Frontends[0].Paused {
+		t.Errorf("%+v", st)
+	}
 }
 
 // TestRuntimeSocketOfTheFile: a bad path is an error of the file, and what was served goes on.

@@ -22,16 +22,39 @@ func (s *Service) Status() services.Status {
 	for _, a := range s.addresses() {
 		st.Listen(s.listeners[a].socket.Status())
 	}
+	for _, f := range s.table.Frontends {
+		if s.engine.Held(f.Config.Name) {
+			st.Degrade(fmt.Sprintf("frontend %s is paused by the runtime API and its clients wait: write `enable frontend %s` there", f.Config.Name, f.Config.Name))
+		}
+	}
 	for _, g := range s.table.Groups {
 		if p := lost(g); p != "" {
 			st.Degrade(p)
 		}
 	}
-	if n := s.ordered(); n != "" {
-		st.Notes = append(st.Notes, n)
+	for _, note := range []string{s.ordered(), s.suspensions()} {
+		if note != "" {
+			st.Notes = append(st.Notes, note)
+		}
 	}
 	st.Counters = s.counters()
 	return st
+}
+
+// suspensions reminds of the checks that are suspended; empty: none. The caller holds mu.
+func (s *Service) suspensions() string {
+	var list []string
+	for _, g := range s.table.Groups {
+		for i := range g.Members {
+			if m := &g.Members[i]; suspended(g, m) {
+				list = append(list, keyOf(m).String())
+			}
+		}
+	}
+	if list == nil {
+		return ""
+	}
+	return "checks are suspended by the runtime API: " + some(list) + "; `enable health BACKEND/SERVER` there takes them up again"
 }
 
 // lost says what ails the servers of a backend that had one and has none now. A
