@@ -121,7 +121,7 @@ func (s *Service) enforce(g *table.Group, m *table.Member, o order) {
 	if was != o.Admin && s.serving != nil {
 		s.monitor.Apply(s.serving, s.table) // begins or ends its checks
 	}
-	if was != table.Maint && o.Admin == table.Maint && g.Checked(m) {
+	if was != table.Maint && o.Admin == table.Maint && g.Checked(m) && m.Watched() {
 		m.Set(table.Starting, now) // nobody knows how it is, until it is checked again
 	}
 	g.Update(now)

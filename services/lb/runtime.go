@@ -71,9 +71,10 @@ func (c controls) Paused(frontend string) bool { return c.engine.Held(frontend) 
 
 // SetChecking implements runtimeapi.Balancer.
 func (c controls) SetChecking(backend, server string, on bool) error {
-	return c.change(backend, server, "checks", on, func(_ *table.Group, m *table.Member) {
+	return c.change(backend, server, "checks", on, func(_ *table.Group, m *table.Member) error {
 		m.SetWatched(on)
 		c.watch()
+		return nil
 	})
 }
 
@@ -84,7 +85,10 @@ func (c controls) SetHealth(backend, server string, up bool) error {
 	if up {
 		state = table.Up
 	}
-	return c.change(backend, server, "state", state.String(), func(g *table.Group, m *table.Member) {
+	return c.change(backend, server, "state", state.String(), func(g *table.Group, m *table.Member) error {
+		if m.Admin() == table.Maint {
+			return fmt.Errorf("server %s/%s is in maintenance: its health is not known before it is ready and checked", backend, server)
+		}
 		watched := m.Watched()
 		m.SetWatched(false)
 		c.watch()
@@ -92,6 +96,7 @@ func (c controls) SetHealth(backend, server string, up bool) error {
 		m.SetWatched(watched)
 		c.watch()
 		g.Update(time.Now())
+		return nil
 	})
 }
 
@@ -104,9 +109,10 @@ func (c controls) watch() {
 
 // SetLimit implements runtimeapi.Balancer.
 func (c controls) SetLimit(backend, server string, n int64) error {
-	return c.change(backend, server, "max_connections", n, func(g *table.Group, m *table.Member) {
+	return c.change(backend, server, "max_connections", n, func(g *table.Group, m *table.Member) error {
 		m.Server.SetLimit(n)
 		g.Update(time.Now()) // and those that wait look again
+		return nil
 	})
 }
 
@@ -143,14 +149,16 @@ func (c controls) SetTotalLimit(n int64) error {
 }
 
 // change does what the runtime API wants of a server.
-func (c controls) change(backend, server, what string, value any, do func(*table.Group, *table.Member)) error {
+func (c controls) change(backend, server, what string, value any, do func(*table.Group, *table.Member) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g, m := c.table.Find(backend, server)
 	if m == nil {
 		return fmt.Errorf("%w server %s/%s", ErrUnknown, backend, server)
 	}
-	do(g, m)
+	if err := do(g, m); err != nil {
+		return err
+	}
 	c.host.Log.Info("server changed by the runtime API", "server", backend+"/"+server, what, value)
 	return nil
 }

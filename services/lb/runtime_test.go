@@ -132,6 +132,27 @@ func TestHealthByHand(t *testing.T) {
 	r.waitState("back", "a", "up")
 }
 
+// TestHealthInMaintenance: what is said of the health of a server in maintenance counts for nothing
+// after it, and one whose checks are suspended has the state that it had.
+func TestHealthInMaintenance(t *testing.T) {
+	netns.Tools(t, "socat")
+	r, p := withRuntime(t)
+	path := p.LB.StatsSocket
+	r.order("back", "a", table.Maint)
+	if got := socat(t, path, "set server back/a health up"); !strings.Contains(got, "maintenance") {
+		t.Errorf("%q", got)
+	}
+	if got := r.server("back", "a").State; got != "starting" {
+		t.Errorf("in maintenance it is %s", got)
+	}
+	socat(t, path, "disable health back/b")
+	r.order("back", "b", table.Maint)
+	r.order("back", "b", table.Ready)
+	if got := r.server("back", "b").State; got != "up" {
+		t.Errorf("without checks it is %s, for ever", got)
+	}
+}
+
 // TestRuntimeWishesAreShown: what people did by the runtime API is seen where others look.
 func TestRuntimeWishesAreShown(t *testing.T) {
 	netns.Tools(t, "socat")
