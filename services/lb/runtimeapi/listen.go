@@ -36,8 +36,12 @@ func listen(path string) (*listener, error) {
 		return nil, err
 	}
 	temporary := path + newSuffix
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w; move it away, or name another path", key, err)
+	if there, err := socketAt(temporary); err != nil {
+		return nil, err
+	} else if there { // of a start that was cut short
+		if err := os.Remove(temporary); err != nil {
+			return nil, fmt.Errorf("%s: %w; move it away, or name another path", key, err)
+		}
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
@@ -74,15 +78,8 @@ func vacant(path string) error {
 	} else if !st.IsDir() {
 		return fmt.Errorf("%s: %s is no folder; name another path, such as /run/helperd/lb.sock", key, folder)
 	}
-	st, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	if st.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s: %s is there and is no socket; move it away, or name another path", key, path)
+	if there, err := socketAt(path); err != nil || !there {
+		return err
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
@@ -93,6 +90,19 @@ func vacant(path string) error {
 		return fmt.Errorf("%s: whether somebody uses %s is not clear: %w; name another path", key, path, err)
 	}
 	return nil
+}
+
+// socketAt reports whether a socket is at path. Anything else there is an error, and not ours to touch.
+func socketAt(path string) (bool, error) {
+	switch st, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", key, err)
+	case st.Mode().Type() != fs.ModeSocket:
+		return false, fmt.Errorf("%s: %s is there and is no socket; move it away, or name another path", key, path)
+	}
+	return true, nil
 }
 
 // intact reports whether clients of the path still come here.

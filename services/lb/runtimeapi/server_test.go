@@ -62,6 +62,15 @@ func TestSocket(t *testing.T) {
 	if got := r.ask("show version"); got != version+"\n\n" {
 		t.Errorf("after all those errors: %q", got)
 	}
+	if err := os.WriteFile(stale+newSuffix, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.server.Prepare(stale); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("a file where the socket is made: %v", err)
+	}
+	if err := os.Remove(stale + newSuffix); err != nil {
+		t.Errorf("the file of somebody else: %v", err)
+	}
 	c, err := r.server.Prepare(stale)
 	if err != nil {
 		t.Fatalf("a socket that nobody answers on: %v", err)
