@@ -127,7 +127,7 @@ func (s *Service) Table() Overview {
 
 func serverStatus(g *table.Group, m *table.Member, now time.Time) ServerStatus {
 	state, since := m.State()
-	if state == table.Starting && m.Admin() != table.Maint || since.UnixNano() == 0 {
+	if state == table.Starting && m.Admin() != table.Maint {
 		since = time.Time{}
 	}
 	return ServerStatus{

@@ -136,6 +136,23 @@ func TestPickTried(t *testing.T) {
 	}
 }
 
+// TestSinceTheFirstTable: a server that was never checked has been so since it is in a table.
+func TestSinceTheFirstTable(t *testing.T) {
+	p := &plan.Plan{LB: plan.LB{Enabled: true, Backends: []plan.Backend{{
+		Name: "b", Check: plan.Check{Type: plan.CheckTCP}, Servers: []plan.Server{{Name: "s", Address: netip.MustParseAddrPort("192.0.2.1:1"), Weight: 1}},
+	}}}}
+	tab, err := Build(nil, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := time.Unix(1000, 0)
+	tab.Install(first)
+	tab.Install(first.Add(time.Minute))
+	if st, since := tab.Groups[0].Members[0].State(); st != Starting || !since.Equal(first) {
+		t.Errorf("%s since %s", st, since)
+	}
+}
+
 // TestBuildShares: servers that stay are shared, and a new address is a new server.
 func TestBuildShares(t *testing.T) {
 	now := time.Unix(1e9, 0)

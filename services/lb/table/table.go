@@ -267,11 +267,11 @@ func (t *Table) addNodes(prev *Table, p *plan.Plan) {
 func (t *Table) Install(now time.Time) {
 	for _, g := range t.Groups {
 		for i := range g.Members {
-			if m := &g.Members[i]; !g.Checked(m) {
-				if st, _ := m.State(); st != Up {
-					m.Set(Up, now)
-				}
+			m := &g.Members[i]
+			if st, _ := m.State(); !g.Checked(m) && st != Up {
+				m.Set(Up, now)
 			}
+			m.since.CompareAndSwap(0, now.UnixNano()) // a new server starts now, unless it is checked already
 		}
 		g.group.Store(g)
 		g.Update(now)
