@@ -132,7 +132,7 @@ func serverStatus(g *table.Group, m *table.Member, now time.Time) ServerStatus {
 	}
 	return ServerStatus{
 		Name: m.Name, Node: m.Config.Node, Address: m.Address, State: state.String(), Since: since,
-		Backup: m.Config.Backup, Admin: m.Admin(), Weight: m.Weight(), Suspended: suspended(g, m), Fallback: state == table.Unready && m.Fallback(), Last: m.Last(),
+		Backup: m.Config.Backup, Admin: m.Admin(), Weight: m.Weight(), Suspended: suspended(g, m), Fallback: g.FallsBack(m), Last: m.Last(),
 		History: m.History(), ChecksFailed: m.ChecksFailed.Load(), Falls: m.Falls.Load(), Downtime: m.Downtime(now),
 		Active: m.Active.Load(), Total: m.Total.Load(), Failed: m.Failed.Load(), Redispatches: m.Redispatches.Load(),
 		BytesIn: m.BytesIn.Load(), BytesOut: m.BytesOut.Load(),

@@ -75,7 +75,7 @@ func lost(g *table.Group) string {
 			ordered = append(ordered, m.Name)
 		} else {
 			down = down || m.WasUp() && st != table.Retired
-			fallback = fallback || st == table.Unready && m.Fallback()
+			fallback = fallback || g.FallsBack(m)
 		}
 		switch last := m.Last(); {
 		case wish != "":

@@ -82,6 +82,44 @@ func TestStatusOf(t *testing.T) {
 	}
 }
 
+// TestFallback: servers that are used although they are down are told from those that are not.
+func TestFallback(t *testing.T) {
+	p := &plan.Plan{LB: plan.LB{Enabled: true, Backends: []plan.Backend{{Name: "b", Check: plan.Check{Type: plan.CheckHTTP}}}}}
+	for _, name := range []string{"s0", "s1", "s2"} {
+		p.LB.Backends[0].Servers = append(p.LB.Backends[0].Servers, plan.Server{Name: name, Address: netip.MustParseAddrPort("192.0.2.1:1"), Weight: 1})
+	}
+	tab, err := table.Build(nil, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.Install(time.Now())
+	g := tab.Groups[0]
+	c := &Collector{Paused: func(string) bool { return false }}
+	seen := func() (active string, texts []string) {
+		for _, r := range c.Rows(tab, time.Now()) {
+			if r.kind == Backend {
+				return r.Stat()["act"], texts
+			}
+			texts = append(texts, r.Stat()["last_chk"])
+		}
+		return "", nil
+	}
+	for i := range g.Members {
+		m := &g.Members[i]
+		m.Checked(&table.Result{Outcome: table.WrongStatus, Status: 500, Detail: "HTTP 500"})
+		m.Set(table.Unready, time.Now())
+		m.SetFallback(true)
+	}
+	g.Members[2].SetAdmin(table.Drain)
+	if active, texts := seen(); active != "2" || texts[0] != "HTTP 500, used as no server is up" || texts[2] != "HTTP 500" {
+		t.Errorf("%s active: %q", active, texts)
+	}
+	g.Members[0].Set(table.Up, time.Now())
+	if active, texts := seen(); active != "1" || texts[1] != "HTTP 500" {
+		t.Errorf("with one up, %s active: %q", active, texts)
+	}
+}
+
 // TestCondition: the words for servers on their way, as HAProxy has them.
 func TestCondition(t *testing.T) {
 	tests := []struct {

@@ -210,13 +210,13 @@ func serverRowOf(g *table.Group, m *table.Member, iid, sid int, now time.Time) *
 	r.failures(&m.Failures, now)
 	r.set("used_conn_cur", max(m.Active.Load(), 0))
 	if c.Checked {
-		r.checks(c, m, now)
+		r.checks(c, g, m, now)
 	}
 	return r
 }
 
 // checks fills the columns of a server that is probed.
-func (r *Row) checks(c Condition, m *table.Member, now time.Time) {
+func (r *Row) checks(c Condition, g *table.Group, m *table.Member, now time.Time) {
 	r.set("chkfail", m.ChecksFailed.Load())
 	r.set("chkdown", m.Falls.Load())
 	r.set("downtime", m.Downtime(now))
@@ -238,7 +238,10 @@ func (r *Row) checks(c Condition, m *table.Member, now time.Time) {
 	if last.Status != 0 {
 		r.set("check_code", last.Status)
 	}
-	if !last.OK {
+	switch {
+	case g.FallsBack(m):
+		r.set("last_chk", last.Detail+", used as no server is up")
+	case !last.OK:
 		r.set("last_chk", last.Detail)
 	}
 }
@@ -281,9 +284,7 @@ func usable(g *table.Group) (active, backup, weight int, since time.Time) {
 	backups := 0
 	for i := range g.Members {
 		m := &g.Members[i]
-		st, at := m.State()
-		takes := st == table.Up || st == table.Unready && m.Fallback()
-		if !takes || m.Admin() != table.Ready || m.Weight() == 0 {
+		if !m.Takes() && !g.FallsBack(m) {
 			continue
 		}
 		if m.Config.Backup {
@@ -293,7 +294,7 @@ func usable(g *table.Group) (active, backup, weight int, since time.Time) {
 			active++
 			weight += m.Weight()
 		}
-		if since.IsZero() || at.Before(since) {
+		if _, at := m.State(); since.IsZero() || at.Before(since) {
 			since = at
 		}
 	}

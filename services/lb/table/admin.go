@@ -65,5 +65,8 @@ func (m *Member) Weight() int {
 // person wants otherwise.
 func (m *Member) Takes() bool {
 	st, _ := m.State()
-	return st == Up && m.Admin() == Ready && m.Weight() > 0
+	return st == Up && m.wanted()
 }
+
+// wanted reports whether no person keeps m from connections.
+func (m *Member) wanted() bool { return m.Admin() == Ready && m.Weight() > 0 }

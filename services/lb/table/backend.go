@@ -34,6 +34,13 @@ func (g *Group) AnyUp() bool {
 	return slices.ContainsFunc(g.Members, func(m Member) bool { return m.Takes() })
 }
 
+// FallsBack reports whether m takes connections although it is not ready: it answers on
+// the fallback path, no person wants otherwise, and no server is up.
+func (g *Group) FallsBack(m *Member) bool {
+	st, _ := m.State()
+	return st == Unready && m.Fallback() && m.wanted() && !g.AnyUp()
+}
+
 // Ramping reports whether a server of the group may be in its slow start.
 func (g *Group) Ramping() bool {
 	return slices.ContainsFunc(g.Members, func(m Member) bool { return m.ramp.Load() != 0 })
@@ -151,7 +158,7 @@ func choose(g *Group, now time.Time) *choice {
 	c := &choice{}
 	take := func(use func(*Member) bool) {
 		for i := range g.Members {
-			if m := &g.Members[i]; m.Admin() == Ready && m.Weight() > 0 && use(m) {
+			if m := &g.Members[i]; use(m) {
 				c.members = append(c.members, *m)
 			}
 		}
@@ -161,7 +168,7 @@ func choose(g *Group, now time.Time) *choice {
 		take(func(m *Member) bool { return m.Config.Backup && m.Takes() })
 	}
 	if c.members == nil {
-		take(func(m *Member) bool { st, _ := m.State(); return st == Unready && m.Fallback() })
+		take(g.FallsBack)
 	}
 	if c.members == nil {
 		c.unknown = slices.ContainsFunc(g.Members, func(m Member) bool { st, _ := m.State(); return st == Starting && m.Admin() == Ready })
