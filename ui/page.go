@@ -1,9 +1,9 @@
 package ui
 
 import (
-	"bytes"
 	"embed"
 	"html/template"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -67,6 +67,8 @@ func newView(rows []stats.Stat, now time.Time) view {
 // pages are all that is served.
 func (s *Service) pages() http.Handler {
 	style, _ := files.ReadFile("style.css") // it is embedded
+	html := &rendering{render: func(w io.Writer) error { return page.Execute(w, newView(s.balancer.Stats(), time.Now())) }}
+	csv := &rendering{render: s.balancer.WriteStats}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.host.Fuse.Check()
 		h := w.Header()
@@ -80,19 +82,9 @@ func (s *Service) pages() http.Handler {
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "nothing can be changed here; use the command line", http.StatusMethodNotAllowed)
 		case strings.HasSuffix(r.RequestURI, ";csv"): // as /;csv and /haproxy?stats;csv
-			h.Set("Content-Type", "text/plain; charset=utf-8")
-			var b bytes.Buffer // a client that reads slowly holds nothing but this
-			_ = s.balancer.WriteStats(&b)
-			_, _ = w.Write(b.Bytes())
+			s.show(w, "text/plain; charset=utf-8", csv)
 		case r.URL.Path == "/":
-			var b bytes.Buffer
-			if err := page.Execute(&b, newView(s.balancer.Stats(), time.Now())); err != nil {
-				s.host.Log.Error("page not written", "err", err)
-				http.Error(w, "the page could not be written; the log of helperd says why", http.StatusInternalServerError)
-				return
-			}
-			h.Set("Content-Type", "text/html; charset=utf-8")
-			_, _ = w.Write(b.Bytes())
+			s.show(w, "text/html; charset=utf-8", html)
 		case r.URL.Path == "/style.css":
 			h.Set("Content-Type", "text/css; charset=utf-8")
 			h.Set("Cache-Control", "max-age=300")
@@ -101,6 +93,17 @@ func (s *Service) pages() http.Handler {
 			http.Error(w, "there is nothing here; the balancer's table is at /, and as CSV at /;csv", http.StatusNotFound)
 		}
 	})
+}
+
+func (s *Service) show(w http.ResponseWriter, kind string, r *rendering) {
+	b, err := r.bytes()
+	if err != nil {
+		s.host.Log.Error("page not written", "err", err)
+		http.Error(w, "the page could not be written; the log of helperd says why", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	_, _ = w.Write(b)
 }
 
 func size(s string) string {

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +22,11 @@ import (
 	"helperd/services/servicetest"
 )
 
-// balancer is one with rows that are made up.
-type balancer struct{}
+// balancer is one with rows that are made up, and counts who asks for them.
+type balancer struct{ asked *atomic.Int64 }
 
-func (balancer) Stats() []stats.Stat {
+func (b balancer) Stats() []stats.Stat {
+	b.asked.Add(1)
 	return []stats.Stat{
 		{"type": "0", "pxname": "ocp4-api", "svname": "FRONTEND", "status": "OPEN", "scur": "12345", "bin": "1048576"},
 		{"type": "2", "pxname": "ocp4-api", "svname": "<script>alert(1)</script>", "status": "DOWN", "check_status": "L4CON", "last_chk": "connection refused", "lastchg": "61"},
@@ -34,20 +36,23 @@ func (balancer) Stats() []stats.Stat {
 	}
 }
 
-func (balancer) WriteStats(w io.Writer) error {
+func (b balancer) WriteStats(w io.Writer) error {
+	b.asked.Add(1)
 	_, err := io.WriteString(w, "# pxname,svname,\nocp4-api,FRONTEND,\n")
 	return err
 }
 
 type rig struct {
 	*Service
-	t *testing.T
+	t     *testing.T
+	asked *atomic.Int64
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	h := servicetest.NewHost(t, t.TempDir())
-	r := &rig{New(h.Host, balancer{}), t}
+	asked := &atomic.Int64{}
+	r := &rig{New(h.Host, balancer{asked}), t, asked}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -213,6 +218,24 @@ func TestHeader(t *testing.T) {
 	resp, _ := raw(t, at, "GET", "/?"+strings.Repeat("a", 2*maxHeader))
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Error(resp.Status)
+	}
+}
+
+// TestFlood: who asks again and again costs no more than who asks once a second.
+func TestFlood(t *testing.T) {
+	r := newRig(t)
+	at := free(t)
+	r.listen(at)
+	begun := time.Now()
+	for range 50 {
+		for _, target := range []string{"/", "/;csv"} {
+			if resp, body := raw(t, at, "GET", target); resp.StatusCode != 200 || body == "" {
+				t.Fatalf("%s: %s", target, resp.Status)
+			}
+		}
+	}
+	if n, most := r.asked.Load(), 2*int64(1+time.Since(begun)/fresh); n > most {
+		t.Errorf("the balancer was asked %d times, want at most %d", n, most)
 	}
 }
 
