@@ -158,14 +158,22 @@ func (s *Service) ordered() string {
 	return "by order of the administrator: " + some(list) + "; `helperd lb ready` takes an order back"
 }
 
-// forget drops the orders of servers that left the file. The caller holds mu.
+// forget drops the orders of servers that left the file, and says so: when one comes back, it
+// takes connections. The caller holds mu.
 func (s *Service) forget(t *table.Table) {
 	var gone []orderKey
-	for k := range s.orders {
-		if _, m := t.Find(k.backend, k.server); m == nil {
-			gone = append(gone, k)
-			delete(s.orders, k)
+	for k, o := range s.orders {
+		if _, m := t.Find(k.backend, k.server); m != nil {
+			continue
 		}
+		gone = append(gone, k)
+		delete(s.orders, k)
+		s.host.Log.Info("order forgotten: the server is not in the file any more", "server", k.String(), "order", o.String())
+		e := timeline.Event{Kind: timeline.LBOrdered, Detail: k.String() + ": " + o.String() + " is forgotten: the server is not in the file any more"}
+		if _, m := s.table.Find(k.backend, k.server); m != nil {
+			e.Node, e.Addr = m.Config.Node, m.Address.Addr()
+		}
+		s.host.Events.Emit(e)
 	}
 	if len(gone) == 0 {
 		return

@@ -157,6 +157,11 @@ func TestOrdersAreKept(t *testing.T) {
 	r.apply(lbPlan(front, unchecked, servers...))
 	want := map[string]string{"a": "ready", "b": "maint 7", "c": "ready"}
 	check("after a left the file", want, r.lb)
+	if !slices.ContainsFunc(r.host.Events.Since(0), func(e timeline.Event) bool {
+		return e.Kind == timeline.LBOrdered && e.Detail == "back/a: drain, weight 0 is forgotten: the server is not in the file any more"
+	}) {
+		t.Error("nobody is told that an order is forgotten")
+	}
 	waitFor(t, "the order is off the disk", func() bool {
 		stored, err := r.host.Store.Orders()
 		return err == nil && len(stored) == 1 && stored["back/b"] != nil
