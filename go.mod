@@ -15,6 +15,7 @@ require (
 	github.com/haproxytech/client-native/v6 v6.2.5
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae
 	github.com/invopop/jsonschema v0.14.0
+	github.com/mdlayher/ndp v1.1.0
 	github.com/mdlayher/packet v1.1.2
 	github.com/miekg/dns v1.1.73
 	github.com/pin/tftp/v3 v3.2.0

@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"services":      {"plan", "artifacts", "boot", "ca", "timeline", "state", "nodes"},
 	"services/dns":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/dhcp": {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
+	"services/ra":   {"plan", "timeline", "services"},
 	"services/tftp": {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},
 	"services/http": {"plan", "artifacts", "boot", "ca", "timeline", "state", "nodes", "services", "ignition", "iso"},
 	"services/ftp":  {"plan", "artifacts", "boot", "timeline", "state", "nodes", "services"},

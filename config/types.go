@@ -69,7 +69,7 @@ type Network struct {
 	Routes []Route `yaml:"routes"`
 	// DHCP configures address assignment on the network.
 	DHCP NetworkDHCP `yaml:"dhcp"`
-	// RA sends IPv6 router advertisements.
+	// RA sends router advertisements on an IPv6 network: addresses come by DHCPv6, and a default route only where the helper is the gateway.
 	RA bool `yaml:"ra"`
 }
 

@@ -17,6 +17,7 @@ import (
 	"helperd/services/http"
 	"helperd/services/lb"
 	"helperd/services/ntp"
+	"helperd/services/ra"
 	"helperd/services/tftp"
 	"helperd/timeline"
 	"helperd/ui"
@@ -65,6 +66,7 @@ func (d *Daemon) addServices() {
 			h.TimeServed = find[*ntp.Service](d).Served
 			return dhcp.New(h)
 		}},
+		{"ra", answers, func(h services.Host) services.Service { return ra.New(h) }},
 	} {
 		svc := &service{fuse: &guard.Fuse{}, stage: s.stage}
 		svc.group = guard.New(func(name string, value any, stack []byte) { d.panicked(svc, s.name, name, value, stack) })

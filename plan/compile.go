@@ -18,6 +18,7 @@ func Compile(c *config.Config, f Facts) (*Plan, config.Diagnostics) {
 	b.dns()
 	b.ntp()
 	b.dhcp()
+	b.ra()
 	b.http()
 	b.tftp()
 	b.ftp()

@@ -76,14 +76,7 @@ func (b *builder) subnet(n *config.Network) Subnet {
 	}
 	// A machine of the pool belongs to no cluster; it finds the names of those
 	// that share its network, and takes the name of the only one.
-	for _, cl := range b.p.Clusters {
-		for _, node := range cl.Nodes {
-			if n.CIDR.Contains(node.IP) {
-				s.Search = append(s.Search, cl.Zone)
-				break
-			}
-		}
-	}
+	s.Search = b.zonesOn(n.CIDR)
 	if len(s.Search) == 1 {
 		s.Domain = s.Search[0]
 	}

@@ -34,6 +34,7 @@ func (p *Plan) Sections() []Section {
 	for _, s := range []Section{
 		{"dns", p.DNS.lines()},
 		{"dhcp", p.DHCP.lines()},
+		{"ra", p.RA.lines()},
 		{"boot", p.bootLines()},
 		{"http", p.HTTP.lines()},
 		{"tftp", p.TFTP.lines()},

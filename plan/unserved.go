@@ -35,9 +35,6 @@ func (b *builder) unservedNetwork(at string, n *config.Network) {
 		}
 		return
 	}
-	if n.RA {
-		b.later("networks", "%s: router advertisements are not sent yet", n.CIDR)
-	}
 	if b.c.Written(at+".dhcp") && Mode(n.DHCP.Mode) != ModeOff || b.wantsDHCPv6(n.CIDR) {
 		b.later("networks", "%s: there is no DHCPv6 yet; nodes with static: true get their IPv6 address on the kernel command line", n.CIDR)
 	}
