@@ -88,7 +88,7 @@ func (a Advertisement) String() string {
 		ws = append(ws, "addresses by DHCPv6")
 	}
 	if a.Gateway.IsValid() {
-		ws = append(ws, fmt.Sprintf("default route while the helper is %s", a.Gateway))
+		ws = append(ws, fmt.Sprintf("default route while this machine holds %s", a.Gateway))
 	}
 	ws.add("mtu", a.MTU)
 	ws.add("dns", list(a.DNS))

@@ -3,7 +3,6 @@ package ra
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/mdlayher/ndp"
@@ -29,11 +28,7 @@ func (s *Service) Check(ctx context.Context) error {
 
 // ask waits for an answer until ctx ends, at most for a second.
 func (l *link) ask(ctx context.Context) error {
-	ifi, err := net.InterfaceByIndex(l.index)
-	if err != nil {
-		return nil // it went away, and Serve is about to see it
-	}
-	c, _, err := ndp.Listen(ifi, ndp.Addr(l.addr.String()))
+	c, _, err := ndp.Listen(device(l.index), ndp.Addr(l.addr.String()))
 	if err != nil {
 		return err
 	}

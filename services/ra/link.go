@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,13 +68,9 @@ func newLink(s *Service, i *iface, addr netip.Addr, c conn) *link {
 // open takes the socket of i. An address that is not ready yet (RFC 4862 section
 // 5.4) cannot be bound, and one that another machine has never can.
 func open(i *iface) (conn, netip.Addr, error) {
-	ifi, err := net.InterfaceByIndex(i.index)
-	if err != nil {
-		return nil, netip.Addr{}, err
-	}
-	err = errors.New("no link-local address")
+	err := errors.New("no link-local address")
 	for _, a := range i.local() {
-		c, _, bad := ndp.Listen(ifi, ndp.Addr(a.String()))
+		c, _, bad := ndp.Listen(device(i.index), ndp.Addr(a.String()))
 		if bad == nil {
 			if bad = configure(c); bad == nil {
 				return c, a, nil
@@ -83,6 +80,13 @@ func open(i *iface) (conn, netip.Addr, error) {
 		err = bad
 	}
 	return nil, netip.Addr{}, err
+}
+
+// device is what ndp needs of an interface. Its name becomes the zone of addresses,
+// and package net knows for a minute only which index a name had: an interface that is
+// made anew under its name would be mute for so long. It takes the index itself too.
+func device(index int) *net.Interface {
+	return &net.Interface{Index: index, Name: strconv.Itoa(index)}
 }
 
 func configure(c *ndp.Conn) error {

@@ -1,0 +1,548 @@
+package ra
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/ndp"
+	"golang.org/x/net/ipv6"
+
+	"helperd/internal/netns"
+)
+
+const (
+	plain   = `{cidr: "fd00:7::/64", gateway: "fd00:7::1", mtu: 1400, ra: true}`
+	gateway = `{cidr: "fd00:7::/64", gateway: "fd00:7::2", mtu: 1400, ra: true, routes: [{to: "fd00:100::/48", via: "fd00:7::2"}]}`
+	quiet   = `{cidr: "fd00:7::/64", gateway: "fd00:7::1"}`
+)
+
+// pair gives the service's namespace and that of a machine, with the address of the machine.
+func pair(t *testing.T) (srv, cli *netns.NS) {
+	t.Helper()
+	srv, cli = netns.New(t), netns.New(t)
+	netns.Link(t, srv, cli, "fd00:7::2/64", "")
+	return srv, cli
+}
+
+// ear hears the router advertisements on eth0 of a namespace.
+type ear struct {
+	conn *ndp.Conn
+	mu   sync.Mutex
+	all  []*ndp.RouterAdvertisement
+	hops []int
+}
+
+func listen(t *testing.T, ns *netns.NS) *ear {
+	t.Helper()
+	e := &ear{}
+	ns.Do(t, func() {
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() bool {
+			e.conn, _, err = ndp.Listen(device(ifi.Index), ndp.LinkLocal)
+			return err == nil
+		}, func() string { return err.Error() })
+	})
+	t.Cleanup(func() { e.conn.Close() })
+	var f ipv6.ICMPFilter
+	f.SetAll(true)
+	f.Accept(ipv6.ICMPTypeRouterAdvertisement)
+	if err := e.conn.SetICMPFilter(&f); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.conn.SetControlMessage(ipv6.FlagHopLimit, true); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for b := make([]byte, largest); ; {
+			n, cm, _, err := e.conn.ReadRaw(b)
+			if err != nil {
+				return
+			}
+			m, err := ndp.ParseMessage(b[:n])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			e.mu.Lock()
+			e.all, e.hops = append(e.all, m.(*ndp.RouterAdvertisement)), append(e.hops, cm.HopLimit)
+			e.mu.Unlock()
+		}
+	}()
+	return e
+}
+
+// await gives the first advertisement that is as wanted, and forgets those before.
+func (e *ear) await(t *testing.T, want func(*ndp.RouterAdvertisement) bool) *ndp.RouterAdvertisement {
+	t.Helper()
+	var found *ndp.RouterAdvertisement
+	eventually(t, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for len(e.all) > 0 {
+			m := e.all[0]
+			if e.all = e.all[1:]; want(m) {
+				found = m
+				return true
+			}
+		}
+		return false
+	}, func() string { return "no such advertisement was heard" })
+	return found
+}
+
+// forget drops what was heard so far.
+func (e *ear) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = nil
+}
+
+func anything(*ndp.RouterAdvertisement) bool { return true }
+
+// saying wants an advertisement with an option, as options writes it.
+func saying(option string) func(*ndp.RouterAdvertisement) bool {
+	return func(m *ndp.RouterAdvertisement) bool {
+		return strings.Contains(strings.Join(options(m), ";"), option)
+	}
+}
+
+func (e *ear) solicit(t *testing.T) {
+	t.Helper()
+	if err := e.conn.WriteTo(&ndp.RouterSolicitation{}, nil, allRouters); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// routes are the machine's IPv6 routes.
+func routes(t *testing.T, ns *netns.NS) string {
+	t.Helper()
+	return ns.Run(t, "ip", "-6", "route", "show", "dev", "eth0")
+}
+
+func awaitRoutes(t *testing.T, ns *netns.NS, want func(string) bool) {
+	t.Helper()
+	var got string
+	eventually(t, func() bool { got = routes(t, ns); return want(got) }, func() string { return "routes:\n" + got })
+}
+
+// Linux is a machine on the link: it learns prefix and MTU, makes no address, and has no default route by us.
+func TestKernelBelieves(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	p := startProcess(t, srv, file(plain))
+	awaitRoutes(t, cli, contains("fd00:7::/64"))
+	eventually(t, func() bool {
+		return strings.TrimSpace(cli.Run(t, "cat", "/proc/sys/net/ipv6/conf/eth0/mtu")) == "1400"
+	}, func() string { return "the MTU does not come" })
+	if got := routes(t, cli); strings.Contains(got, "default") || !strings.Contains(got, "expires") {
+		t.Errorf("routes:\n%s", got)
+	}
+	if got := cli.Run(t, "ip", "-6", "address", "show", "dev", "eth0", "scope", "global"); got != "" {
+		t.Errorf("it made an address:\n%s", got)
+	}
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	if got := p.do("status"); !strings.Contains(got, `"state":"up"`) || !strings.Contains(got, `"device":"eth0"`) {
+		t.Errorf("status %s", got)
+	}
+}
+
+// A default route comes and goes with the gateway's address, with the file, and with the daemon.
+func TestKernelFollowsGateway(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+	cli.Run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra_rt_info_max_plen=64")
+	p := startProcess(t, srv, file(gateway))
+	// Some kernels are built without CONFIG_IPV6_ROUTE_INFO; the route itself is looked at by TestRdisc6.
+	via := func(s string) bool {
+		return strings.Contains(s, "default via fe80::") && strings.Contains(s, "pref high")
+	}
+	none := func(s string) bool { return !strings.Contains(s, "default") && strings.Contains(s, "fd00:7::/64") }
+	awaitRoutes(t, cli, via)
+
+	srv.IP(t, "address", "add", "fd00:7::3/64", "dev", "eth0")
+	srv.IP(t, "address", "del", "fd00:7::2/64", "dev", "eth0")
+	awaitRoutes(t, cli, none)
+	srv.IP(t, "address", "add", "fd00:7::2/64", "dev", "eth0")
+	awaitRoutes(t, cli, via)
+
+	if got := p.do("plan " + file(quiet)); got != "ok" {
+		t.Fatal(got)
+	}
+	awaitRoutes(t, cli, none)
+	if got := p.do("plan " + file(gateway)); got != "ok" {
+		t.Fatal(got)
+	}
+	awaitRoutes(t, cli, via)
+	p.stop()
+	awaitRoutes(t, cli, none)
+}
+
+// Who is the gateway and does not forward says so.
+func TestForwardingIsOff(t *testing.T) {
+	t.Parallel()
+	srv, _ := pair(t)
+	p := startProcess(t, srv, file(gateway))
+	p.until("status", contains("forwards no IPv6 packets"))
+	srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+	p.until("status", func(s string) bool { return !strings.Contains(s, "forwards no IPv6 packets") })
+}
+
+// Of a network that the file does not have any more, and in which nobody here has an address, the prefix is taken back.
+func TestKernelForgetsWrongNetwork(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	p := startProcess(t, srv, file(plain, `{cidr: "fd00:77::/64", interface: eth0, gateway: "fd00:77::1", ra: true}`))
+	awaitRoutes(t, cli, func(s string) bool {
+		return strings.Contains(s, "fd00:7::/64") && strings.Contains(s, "fd00:77::/64")
+	})
+	if got := p.do("plan " + file(plain)); got != "ok" {
+		t.Fatal(got)
+	}
+	awaitRoutes(t, cli, func(s string) bool {
+		return strings.Contains(s, "fd00:7::/64") && !strings.Contains(s, "fd00:77::/64")
+	})
+}
+
+func TestWire(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	e := listen(t, cli)
+	p := startProcess(t, srv, file(plain))
+	m := e.await(t, anything)
+	if !m.ManagedConfiguration || !m.OtherConfiguration || m.RouterLifetime != 0 {
+		t.Errorf("advertisement %+v", m)
+	}
+	for _, want := range []string{"mac ", "prefix fd00:7::/64 720h0m0s 168h0m0s L", "dns fd00:7::2 30m0s"} {
+		if !saying(want)(m) {
+			t.Errorf("no %q in %q", want, options(m))
+		}
+	}
+	e.forget()
+	e.solicit(t)
+	asked := time.Now()
+	e.await(t, anything)
+	if took := time.Since(asked); took > 3*time.Second {
+		t.Errorf("answered after %s", took)
+	}
+	// A changed option is told at once, with the end of the former one.
+	if got := p.do("plan " + file(strings.Replace(plain, "ra:", `dns: ["fd00:7::53"], ra:`, 1))); got != "ok" {
+		t.Fatal(got)
+	}
+	m = e.await(t, saying("dns fd00:7::53 30m0s"))
+	if !saying("dns fd00:7::2 0s")(m) {
+		t.Errorf("options %q", options(m))
+	}
+	p.stop()
+	m = e.await(t, func(m *ndp.RouterAdvertisement) bool { return !saying("dns")(m) })
+	if m.RouterLifetime != 0 || !m.ManagedConfiguration || !saying("prefix fd00:7::/64 720h0m0s")(m) {
+		t.Errorf("the last one: %+v %q", m, options(m))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range e.hops {
+		if h != 255 {
+			t.Errorf("hop limit %d", h)
+		}
+	}
+}
+
+// tcpdump sees the last advertisement when the daemon is told to end.
+func TestLastOneIsSeenByTcpdump(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	netns.Tools(t, "tcpdump")
+	p := startProcess(t, srv, file(gateway))
+	awaitRoutes(t, cli, contains("default via"))
+	out := filepath.Join(t.TempDir(), "seen")
+	dump := cli.Exec("tcpdump", "-l", "-n", "-v", "-i", "eth0", "icmp6 and ip6[40] == 134")
+	f, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	dump.Stdout, dump.Stderr = f, f
+	if err := dump.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dump.Process.Kill(); _ = dump.Wait() }()
+	read := func() string { b, _ := os.ReadFile(out); return string(b) }
+	eventually(t, func() bool { return strings.Contains(read(), "listening on eth0") }, read)
+	p.stop()
+	eventually(t, func() bool {
+		s := read()
+		return strings.Contains(s, "router lifetime 0s") && strings.Contains(s, "fd00:100::/48, pref=medium, lifetime=0s")
+	}, read)
+}
+
+// Other programs agree on what is said.
+func TestRdisc6(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	netns.Tools(t, "rdisc6")
+	p := startProcess(t, srv, file(gateway))
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	awaitRoutes(t, cli, contains("default via"))
+	got := cli.Run(t, "rdisc6", "-1", "-r", "10", "-w", "3000", "eth0")
+	for _, want := range []string{
+		"Stateful address conf.    :          Yes", "Stateful other conf.      :          Yes", "Router lifetime           :         1800 (0x00000708) seconds", "Router preference         :         high",
+		"Prefix                   : fd00:7::/64", "On-link                 :          Yes", "Autonomous address conf.:           No", "MTU                      :         1400",
+		"Route                    : fd00:100::/48", "Recursive DNS server     : fd00:7::2", "Source link-layer address:",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+// Each of two links has its own networks.
+func TestTwoLinks(t *testing.T) {
+	t.Parallel()
+	srv, one := pair(t)
+	two := netns.New(t)
+	netns.Link(t, srv, two, "fd00:8::2/64", "")
+	p := startProcess(t, srv, file(plain, `{cidr: "fd00:8::/64", gateway: "fd00:8::2", ra: true}`))
+	awaitRoutes(t, one, func(s string) bool { return strings.Contains(s, "fd00:7::/64") && !strings.Contains(s, "fd00:8::") })
+	awaitRoutes(t, two, func(s string) bool {
+		return strings.Contains(s, "fd00:8::/64") && strings.Contains(s, "default via") && !strings.Contains(s, "fd00:7::")
+	})
+	// One of them is left alone when the other one changes.
+	e := listen(t, one)
+	if got := p.do("plan " + file(plain)); got != "ok" {
+		t.Fatal(got)
+	}
+	awaitRoutes(t, two, func(s string) bool { return !strings.Contains(s, "default") })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, m := range e.all { // the initial ones go on
+		if saying("0s 0s")(m) || saying("dns fd00:7::2 0s")(m) {
+			t.Errorf("link one heard %q", options(m))
+		}
+	}
+}
+
+// Interfaces are followed: one that comes, one made anew, one without its link-local address.
+func TestInterfacesComeAndGo(t *testing.T) {
+	t.Parallel()
+	srv := netns.New(t)
+	p := startProcess(t, srv, file(strings.Replace(plain, "ra:", "interface: eth0, ra:", 1)))
+	p.until("status", contains("interface eth0 of network fd00:7::/64 is not there"))
+	for range 2 {
+		cli := netns.New(t)
+		srv.IP(t, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns", cli.Name)
+		p.until("status", contains("interface eth0 of network fd00:7::/64 is down"))
+		cli.Up(t, "eth0", "")
+		srv.Up(t, "eth0", "fd00:7::2/64")
+		awaitRoutes(t, cli, contains("fd00:7::/64"))
+		p.until("status", contains(`"state":"up"`))
+
+		srv.IP(t, "link", "set", "eth0", "down")
+		p.until("status", contains("is down"))
+		cli.IP(t, "route", "flush", "proto", "kernel", "fd00:7::/64")
+		cli.IP(t, "-6", "route", "flush", "fd00:7::/64")
+		srv.Up(t, "eth0", "fd00:7::2/64")
+		awaitRoutes(t, cli, contains("fd00:7::/64"))
+
+		srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
+		p.until("status", contains("is IPv6 switched off there"))
+		srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0")
+		p.until("status", contains(`"state":"up"`))
+
+		// Another MAC makes another link-local address, or at least another option.
+		e := listen(t, cli)
+		srv.IP(t, "link", "set", "eth0", "address", "02:00:00:00:77:01")
+		e.await(t, saying("mac 02:00:00:00:77:01"))
+		srv.IP(t, "link", "del", "eth0")
+		p.until("status", contains("is not there"))
+	}
+}
+
+// An address that is being checked by DAD, or that another machine has, sends nothing.
+func TestDuplicateAddressDetection(t *testing.T) {
+	t.Parallel()
+	srv, cli := netns.New(t), netns.New(t)
+	devS, devC := netns.Link(t, srv, cli, "", "")
+	srv.IP(t, "link", "set", devS, "down")
+	srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=1", "net.ipv6.conf.eth0.accept_dad=1", "net.ipv6.conf.eth0.dad_transmits=3", "net.ipv6.conf.eth0.addr_gen_mode=1")
+	cli.IP(t, "address", "add", "fe80::77/64", "dev", devC)
+	e := listen(t, cli)
+	srv.Up(t, devS)
+	srv.IP(t, "address", "add", "fe80::77/64", "dev", devS)
+	p := startProcess(t, srv, file(strings.Replace(plain, "ra:", "interface: eth0, ra:", 1)))
+	p.until("status", contains("the link-local address of interface eth0 is not ready"))
+	eventually(t, func() bool {
+		return strings.Contains(srv.Run(t, "ip", "-6", "address", "show", "dev", "eth0"), "dadfailed")
+	}, func() string { return "the kernel does not see the duplicate" })
+	if got := p.do("status"); !strings.Contains(got, "is not ready; if that lasts, another machine has the same one") {
+		t.Errorf("status %s", got)
+	}
+	e.mu.Lock()
+	if len(e.all) > 0 {
+		t.Errorf("it sent %d advertisements", len(e.all))
+	}
+	e.mu.Unlock()
+	srv.IP(t, "address", "add", "fe80::78/64", "dev", devS)
+	e.await(t, anything)
+	p.until("status", contains(`"state":"up"`))
+}
+
+// radvd and dnsmasq are other routers.
+func TestForeignRouters(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		start func(t *testing.T, ns *netns.NS, dir string)
+		want  []string
+	}{
+		{"radvd", func(t *testing.T, ns *netns.NS, dir string) {
+			netns.Tools(t, "radvd")
+			conf := "interface eth0 { AdvSendAdvert on; AdvDefaultLifetime 900; prefix fd00:66::/64 { AdvOnLink on; AdvAutonomous on; }; };\n"
+			if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ns.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+			background(t, ns, "radvd", "-n", "-C", filepath.Join(dir, "conf"), "-p", filepath.Join(dir, "pid"), "-m", "stderr")
+		}, []string{"flags none, a default route for 15m0s", "fd00:66::/64 on the link for addresses by SLAAC", "M is off", "prefix fd00:66::/64 is no network of the file"}},
+		{"dnsmasq", func(t *testing.T, ns *netns.NS, dir string) {
+			netns.Tools(t, "dnsmasq")
+			ns.IP(t, "address", "add", "fd00:7::1/64", "dev", "eth0")
+			background(t, ns, "dnsmasq", "-k", "-C", "/dev/null", "-p0", "--interface=eth0", "--enable-ra", "--dhcp-range=fd00:7::,ra-only", "--ra-param=eth0,10,0", "--pid-file="+filepath.Join(dir, "pid"))
+		}, []string{"flags none, no default route", "machines make addresses of their own in fd00:7::/64"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			srv, other := pair(t)
+			p := startProcess(t, srv, file(plain))
+			p.until("status", contains(`"state":"up"`))
+			c.start(t, other, t.TempDir())
+			got := p.until("status", contains("another router, fe80::"))
+			for _, want := range append(c.want, `"state":"degraded"`, "(MAC "+mac(t, other)+")") {
+				if !strings.Contains(got, want) {
+					t.Errorf("no %q in %s", want, got)
+				}
+			}
+			if got := p.do("events"); strings.Count(got, "ra.foreign") != 1 {
+				t.Errorf("events %s", got)
+			}
+		})
+	}
+}
+
+// background runs a daemon as long as the test.
+func background(t *testing.T, ns *netns.NS, name string, args ...string) {
+	t.Helper()
+	cmd := ns.Exec(name, args...)
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+}
+
+func mac(t *testing.T, ns *netns.NS) string {
+	t.Helper()
+	return strings.TrimSpace(ns.Run(t, "cat", "/sys/class/net/eth0/address"))
+}
+
+// CAP_NET_RAW is all that is needed, and its absence is told by Prepare.
+func TestPrivileges(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	netns.Tools(t, "setpriv")
+	nobody := []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw", "--bounding-set=-all,+net_raw"}
+	if dir, err := filepath.EvalSymlinks(os.Args[0]); err != nil || os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755) != nil { // go test's own folder is for root alone
+		t.Fatal(err)
+	}
+	p := startProcess(t, srv, file(gateway), nobody...)
+	awaitRoutes(t, cli, contains("default via"))
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	p.stop()
+
+	for k := range nobody {
+		nobody[k] = strings.ReplaceAll(nobody[k], ",+net_raw", "")
+	}
+	p = newProcess(t, srv, nobody...)
+	if got := p.do("plan " + file(plain)); !strings.Contains(got, "they need CAP_NET_RAW") {
+		t.Errorf("without it: %s", got)
+	}
+	if got := p.do("plan " + file(quiet)); got != "ok" {
+		t.Errorf("a file without advertisements: %s", got)
+	}
+}
+
+// Neither reloads nor nonsense from the link leave anything behind, and a panic is survived.
+func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	e := listen(t, cli)
+	p := startProcess(t, srv, file(plain))
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	held := func() (fds, goroutines int) {
+		if _, err := fmt.Sscan(p.do("held"), &fds, &goroutines); err != nil {
+			t.Fatal(err)
+		}
+		return fds, goroutines
+	}
+	fds, goroutines := held()
+	for i := range 200 {
+		if got := p.do("plan " + []string{file(quiet), file(gateway), file(plain)}[i%3]); got != "ok" {
+			t.Fatal(got)
+		}
+	}
+	if got := p.do("plan " + file(plain)); got != "ok" {
+		t.Fatal(got)
+	}
+	nonsense(t, cli, 20000)
+	p.do("fuse")
+	e.solicit(t)
+	e.forget()
+	e.solicit(t)
+	e.await(t, anything)
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	p.until("held", func(string) bool { f, g := held(); return f <= fds && g <= goroutines })
+	if got := p.do("status"); strings.Contains(got, `"invalid":0`) {
+		t.Errorf("status %s", got)
+	}
+}
+
+// nonsense sends so many messages, of which few mean anything.
+func nonsense(t *testing.T, ns *netns.NS, n int) {
+	t.Helper()
+	ns.Do(t, func() {
+		c, err := net.ListenPacket("ip6:ipv6-icmp", "::")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		pc := ipv6.NewPacketConn(c)
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = pc.SetMulticastInterface(ifi), pc.SetMulticastHopLimit(255)
+		to := &net.IPAddr{IP: netip.MustParseAddr("ff02::2").AsSlice(), Zone: strconv.Itoa(ifi.Index)}
+		seed := uint32(1)
+		for range n {
+			seed = seed*1664525 + 1013904223
+			b := []byte{133 + byte(seed>>31), 0, 0, 0, 0, 0, 0, 0}
+			for range seed >> 16 % 60 {
+				seed = seed*1664525 + 1013904223
+				b = append(b, byte(seed>>24))
+			}
+			if _, err := pc.WriteTo(b, nil, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
