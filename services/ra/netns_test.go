@@ -342,8 +342,9 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		cli := netns.New(t)
 		srv.IP(t, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns", cli.Name)
 		p.until("status", contains("interface eth0 of network fd00:7::/64 is down"))
-		cli.Up(t, "eth0", "")
 		srv.Up(t, "eth0", "fd00:7::2/64")
+		p.until("status", contains("interface eth0 has no link; plug its cable in"))
+		cli.Up(t, "eth0", "")
 		awaitRoutes(t, cli, contains("fd00:7::/64"))
 		p.until("status", contains(`"state":"up"`))
 

@@ -193,6 +193,9 @@ func (s *Service) running() []*link {
 
 // waits says why i cannot be advertised on.
 func waits(i *iface, err error) string {
+	if len(i.local()) == 0 && !i.carrier {
+		return fmt.Sprintf("interface %s has no link; plug its cable in", i.name)
+	}
 	if len(i.local()) == 0 {
 		return fmt.Sprintf("interface %s has no link-local address; is IPv6 switched off there (sysctl net.ipv6.conf.%s.disable_ipv6)?", i.name, i.name)
 	}
