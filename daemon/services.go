@@ -40,7 +40,7 @@ type service struct {
 type stage int
 
 // The stages: downloads drain for seconds, while the others go on; connections through the balancer stand still for
-// the shortest time.
+// the shortest time. A router goes with them: until then it is known whether the program goes on as another one.
 const (
 	downloads stage = iota
 	answers
@@ -66,7 +66,7 @@ func (d *Daemon) addServices() {
 			h.TimeServed = find[*ntp.Service](d).Served
 			return dhcp.New(h)
 		}},
-		{"ra", answers, func(h services.Host) services.Service { return ra.New(h) }},
+		{"ra", tunnels, func(h services.Host) services.Service { return ra.New(h) }},
 	} {
 		svc := &service{fuse: &guard.Fuse{}, stage: s.stage}
 		svc.group = guard.New(func(name string, value any, stack []byte) { d.panicked(svc, s.name, name, value, stack) })

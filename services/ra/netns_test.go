@@ -185,6 +185,15 @@ func TestKernelFollowsGateway(t *testing.T) {
 		t.Fatal(got)
 	}
 	awaitRoutes(t, cli, via)
+	// An upgrade is not noticed, an end is.
+	p.do("export")
+	p.stop()
+	if got := routes(t, cli); !via(got) {
+		t.Errorf("after an upgrade:\n%s", got)
+	}
+	p = startProcess(t, srv, file(gateway))
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	p.until("status", contains(`"multicast":1`))
 	p.stop()
 	awaitRoutes(t, cli, none)
 }

@@ -42,7 +42,7 @@ func file(networks ...string) string {
 	return `{version: 1, helper: {address: 192.168.7.2, address6: "fd00:7::2"}, networks: [{cidr: 192.168.7.0/24, gateway: 192.168.7.1}, ` + strings.Join(networks, ", ") + `]}`
 }
 
-// serveProcess obeys the lines of its input: "plan YAML", "check", "status", "events", "held", "fuse".
+// serveProcess obeys the lines of its input: "plan YAML", "check", "status", "events", "held", "export", "fuse".
 func serveProcess() error {
 	events := timeline.New(time.Now)
 	panics := 0
@@ -70,6 +70,9 @@ func serveProcess() error {
 			runtime.GC()
 			fds, _ := os.ReadDir("/proc/self/fd")
 			fmt.Println(len(fds), runtime.NumGoroutine())
+		case "export":
+			fds, err := s.Export(io.Discard)
+			fmt.Println(fds, err)
 		case "fuse":
 			h.Fuse.Arm()
 			fmt.Println("ok")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,7 +17,10 @@ import (
 	"helperd/services"
 )
 
-var _ services.Service = (*Service)(nil)
+var (
+	_ services.Service = (*Service)(nil)
+	_ services.Carrier = (*Service)(nil)
+)
 
 // Service sends router advertisements.
 type Service struct {
@@ -25,6 +29,7 @@ type Service struct {
 	changed    chan struct{}              // has an element after a Commit
 	addrs      atomic.Pointer[[]iface]    // of this machine, when it was looked last
 	count      counters
+	carried    atomic.Bool // another program is about to take the place of this one
 
 	mu      sync.Mutex
 	links   []*link
@@ -99,8 +104,8 @@ func (c *change) Discard() {}
 
 // Serve implements services.Service. When ctx ends every link says so.
 func (s *Service) Serve(ctx context.Context) error {
-	within, cancel := context.WithCancel(ctx)
-	defer func() { s.close(cancel, ctx.Err() == nil) }()
+	within, cancel := context.WithCancel(context.WithoutCancel(ctx)) // close says first how the links end
+	defer func() { s.close(cancel, ctx.Err() == nil || s.carried.Load()) }()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var last *generation
@@ -115,7 +120,17 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 }
 
-// close ends all links; mute: Serve is about to be started again.
+// Export implements services.Carrier. The program that takes the place of this one is the
+// same router within moments: nothing is said, so that no machine loses its default route.
+func (s *Service) Export(io.Writer) ([]int, error) {
+	s.carried.Store(true)
+	return nil, nil
+}
+
+// Import implements services.Carrier. A router begins with three advertisements whoever was there before.
+func (s *Service) Import(io.Reader) error { return nil }
+
+// close ends all links; mute: the router goes on after a moment.
 func (s *Service) close(cancel context.CancelFunc, mute bool) {
 	s.mu.Lock()
 	links := s.links
