@@ -32,8 +32,8 @@ tftp tftp-hpa tftp
 in.tftpd tftpd-hpa tftp-server
 dnsmasq dnsmasq-base dnsmasq
 radvd radvd radvd
-radvdump radvdump radvd
 rdisc6 ndisc6 ndisc6
+/usr/lib/systemd/systemd-networkd systemd systemd-networkd
 curl curl curl
 nginx nginx-light nginx-core
 apache2,httpd apache2-bin httpd

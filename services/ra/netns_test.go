@@ -315,6 +315,44 @@ func TestRdisc6(t *testing.T) {
 	}
 }
 
+// systemd-networkd asks DHCPv6 because we say so. It runs with folders of its own, and
+// with /sys read-only, as in a container, where it does not wait for udev.
+func TestNetworkd(t *testing.T) {
+	t.Parallel()
+	srv, cli := pair(t)
+	netns.Tools(t, "unshare")
+	daemon := "/usr/lib/systemd/systemd-networkd"
+	if _, err := os.Stat(daemon); err != nil {
+		netns.SkipOrFail(t, daemon+" is not there: see test/packages.sh")
+	}
+	p := startProcess(t, srv, file(plain))
+	p.until("check", func(s string) bool { return s == "<nil>" })
+	script := `set -e
+mount -t tmpfs none /run/systemd
+mount -t tmpfs none /etc/systemd/network
+mount --bind /sys /sys && mount -o remount,bind,ro /sys
+mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+chown -R systemd-network /run/systemd/netif
+printf '[Match]\nName=eth0\n[Network]\nIPv6AcceptRA=yes\n' >/run/systemd/network/eth0.network
+SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console exec ` + daemon
+	cmd := cli.Exec("unshare", "-m", "sh", "-c", script)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	read := func() string { b, _ := os.ReadFile(log.Name()); return string(b) }
+	eventually(t, func() bool { return strings.Contains(read(), "DHCPv6 client: Sent Solicit") }, read)
+	awaitRoutes(t, cli, func(s string) bool {
+		return strings.Contains(s, "fd00:7::/64 proto ra") && !strings.Contains(s, "default")
+	})
+}
+
 // Each of two links has its own networks.
 func TestTwoLinks(t *testing.T) {
 	t.Parallel()
