@@ -551,7 +551,7 @@ func TestNothingLeaks(t *testing.T) {
 	if got := p.do("plan " + file(plain)); got != "ok" {
 		t.Fatal(got)
 	}
-	nonsense(t, cli, 20000)
+	nonsense(t, cli, 5000)
 	p.do("fuse")
 	e.solicit(t)
 	e.forget()
