@@ -39,6 +39,7 @@ func (x *trial) dialFrom(from, addr string) *client {
 }
 
 func (x *trial) tryFrom(from, addr string) (*client, error) {
+	x.begin()
 	d := net.Dialer{Timeout: patience}
 	if from == "" && !strings.HasPrefix(addr, "[") {
 		from = self
@@ -173,6 +174,11 @@ func (x *trial) awaitOnly(addr string, names ...string) {
 
 // ask sends a command to the runtime API and gives the answer.
 func (x *trial) ask(command string) (string, error) {
+	x.begin()
+	return x.runtime(command)
+}
+
+func (x *trial) runtime(command string) (string, error) {
 	c, err := net.Dial("unix", x.socket())
 	if err != nil {
 		return "", err

@@ -80,7 +80,7 @@ func TestConformance(t *testing.T) {
 				t.Run(g.name+"/"+c.name+"/"+b.name(), func(t *testing.T) {
 					t.Parallel()
 					x := newTrial(t, n, b)
-					b.start(x, x.file(c.lb, c.more))
+					x.config = x.file(c.lb, c.more)
 					if _, other := b.(*haproxy); other && c.theirs != nil {
 						c.theirs(x)
 						return

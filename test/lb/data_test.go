@@ -89,7 +89,7 @@ func bulk(x *trial) {
 		size = n
 	}
 	size <<= 20
-	move := func(c *net.TCPConn, seed byte) (sum string, n int64) {
+	move := func(c *net.TCPConn, seed byte) (sum string, n int64, err error) {
 		_ = c.SetDeadline(time.Now().Add(30*time.Second + time.Duration(size>>20)*200*time.Millisecond))
 		sent := make(chan struct{})
 		go func() {
@@ -98,9 +98,9 @@ func bulk(x *trial) {
 			_ = c.CloseWrite()
 		}()
 		h := sha256.New()
-		n, _ = io.Copy(h, c)
+		n, err = io.Copy(h, c)
 		<-sent
-		return string(h.Sum(nil)), n
+		return string(h.Sum(nil)), n, err
 	}
 	sum := func(seed byte) string {
 		h := sha256.New()
@@ -109,12 +109,12 @@ func bulk(x *trial) {
 	}
 	up := make(chan string, 1)
 	x.serve(one, func(c *net.TCPConn) {
-		got, _ := move(c, 2)
+		got, _, _ := move(c, 2)
 		up <- got
 	})
-	down, n := move(x.dial(front).TCPConn, 1)
+	down, n, err := move(x.dial(front).TCPConn, 1)
 	if down != sum(2) {
-		x.Errorf("download: %d bytes of %d, or they are others", n, size)
+		x.Errorf("download: %d bytes of %d, or they are others; %v", n, size, err)
 	}
 	if receive(x, "the upload ends", up) != sum(1) {
 		x.Error("upload: not what was sent")

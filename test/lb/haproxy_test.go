@@ -54,7 +54,7 @@ func (h *haproxy) reload(x *trial, file string) error {
 
 // worker is the process that answers on the runtime API; empty: none.
 func (h *haproxy) worker(x *trial) string {
-	answer, _ := x.ask("show info")
+	answer, _ := x.runtime("show info")
 	_, pid, _ := strings.Cut(answer, "\nPid: ")
 	pid, _, _ = strings.Cut(pid, "\n")
 	return pid

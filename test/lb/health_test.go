@@ -85,6 +85,7 @@ func (h *health) questions() []question {
 // awaitQuestions waits for n more.
 func (h *health) awaitQuestions(n int) {
 	h.x.Helper()
+	h.x.begin()
 	want := len(h.questions()) + n
 	h.x.await("more checks of "+h.addr, func() bool { return len(h.questions()) >= want })
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ type trial struct {
 	*testing.T
 	guard    *guard.Group
 	balancer balancer
+	config   string // helper.yaml
+	once     sync.Once
 	dir      string
 	network  string // "127.77.12.", which stands for 127.0.0.
 	port     int    // of ::1 that stands for port 7000
@@ -87,9 +90,17 @@ func (x *trial) file(lb, more string) string {
 	return x.at(elsewhere + more + "\nlb:\n  stats_socket: " + x.socket() + "\n  " + strings.TrimSpace(lb) + "\n")
 }
 
+// begin starts the balancer. The first client does so: its servers are there by
+// then, as HAProxy would take down those that are not.
+func (x *trial) begin() {
+	x.Helper()
+	x.once.Do(func() { x.balancer.start(x, x.config) })
+}
+
 // reload puts another lb section in force.
 func (x *trial) reload(lb string) {
 	x.Helper()
+	x.begin()
 	x.must(x.balancer.reload(x, x.file(lb, "")))
 }
 
