@@ -98,8 +98,9 @@ var timeoutCases = []testCase{
 			_, err := c.Write([]byte("late"))
 			got <- err
 		})
-		c := x.dial(front)
+		x.begin()
 		began := time.Now()
+		c := x.dial(front)
 		x.must(c.CloseWrite())
 		c.closed()
 		x.within("closed", began, 800*time.Millisecond)
