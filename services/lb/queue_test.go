@@ -251,16 +251,20 @@ func TestRoomByReload(t *testing.T) {
 	say(t, third, "z")
 }
 
+// twoFrontends serves an echo at two frontends, the first of which may have so many connections.
+func twoFrontends(t *testing.T, limit int) (*rig, *plan.Plan) {
+	r := newRig(t)
+	p := lbPlan(freeAddr(t, "127.0.0.1"), unchecked, tcpServer("s1", newBackend(t, any0("127.0.0.1"), echo).addr))
+	p.LB.Frontends[0].MaxConnections = limit
+	p.LB.Frontends = append(p.LB.Frontends, plan.Frontend{Name: "other", Listen: []netip.AddrPort{freeAddr(t, "127.0.0.1")}, Backend: "back"})
+	r.apply(p)
+	return r, p
+}
+
 // TestFrontendLimit: a full frontend lets its clients wait, and only its own.
 func TestFrontendLimit(t *testing.T) {
-	r := newRig(t)
-	front, other := freeAddr(t, "127.0.0.1"), freeAddr(t, "127.0.0.1")
-	b := newBackend(t, any0("127.0.0.1"), echo)
-	p := lbPlan(front, unchecked, tcpServer("s1", b.addr))
-	p.LB.Frontends[0].MaxConnections = 3
-	p.LB.Frontends = append(p.LB.Frontends, plan.Frontend{Name: "other", Listen: []netip.AddrPort{other}, Backend: "back"})
-	r.apply(p)
-	f := r.lb.table.Frontends[0]
+	r, p := twoFrontends(t, 3)
+	front, other, f := p.LB.Frontends[0].Listen[0], p.LB.Frontends[1].Listen[0], r.lb.table.Frontends[0]
 	answers := make(chan *net.TCPConn, 8)
 	for range 8 {
 		c := r.dial(front)
@@ -308,14 +312,8 @@ func TestFrontendLimit(t *testing.T) {
 // TestRemovedAtLimit: a frontend that leaves the file while it has as many connections as it may
 // have serves those that wait in the kernel, and resets none.
 func TestRemovedAtLimit(t *testing.T) {
-	r := newRig(t)
-	front, other := freeAddr(t, "127.0.0.1"), freeAddr(t, "127.0.0.1")
-	b := newBackend(t, any0("127.0.0.1"), echo)
-	p := lbPlan(front, unchecked, tcpServer("s1", b.addr))
-	p.LB.Frontends[0].MaxConnections = 1
-	p.LB.Frontends = append(p.LB.Frontends, plan.Frontend{Name: "other", Listen: []netip.AddrPort{other}, Backend: "back"})
-	r.apply(p)
-	f := r.lb.table.Frontends[0]
+	r, p := twoFrontends(t, 1)
+	front, f := p.LB.Frontends[0].Listen[0], r.lb.table.Frontends[0]
 	say(t, r.dial(front), "first")
 	conns := make([]*net.TCPConn, 8)
 	for i := range conns {
