@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,6 +46,25 @@ func TestRunFails(t *testing.T) {
 		if n := len(w.box); n != 0 {
 			t.Errorf("%s has %d commands left", w.name, n)
 		}
+	}
+}
+
+// TestBusy: a worker to which batches come quickly waits outside of the scheduler, and does
+// so no more when none comes within a millisecond.
+func TestBusy(t *testing.T) {
+	b := newBench(t, nil)
+	for end := time.Now().Add(10 * time.Second); !b.busy; { // a slow machine may need several
+		if time.Now().After(end) {
+			t.Fatal("no batch is held to be quick")
+		}
+		b.post(func() {})
+		b.wait()
+		b.handle(&b.events[0])
+		b.commands()
+	}
+	b.wait()
+	if b.n != 0 || b.busy {
+		t.Errorf("after a quiet millisecond: %d events, busy: %t", b.n, b.busy)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,8 +20,6 @@ const (
 	eventListener = -2 // and below: index of the listener, generation in Pad
 )
 
-var Mode = os.Getenv("HELPERD_WAIT")
-
 // A worker is one thread with its epoll set, listeners and tunnels. What it
 // is working on is kept here and not on the stack, so that it can go on after a panic.
 type worker struct {
@@ -35,8 +32,8 @@ type worker struct {
 	events     [256]unix.EpollEvent
 	next, n    int   // events[next:n] are to be handled
 	current    int32 // tunnel that is being worked on, or none
-	busy       bool
-	mail       bool // the mailbox is to be emptied
+	busy       bool  // the last batch came within a millisecond
+	mail       bool  // the mailbox is to be emptied
 
 	slab      slab
 	wheel     *wheel
@@ -208,29 +205,23 @@ func (w *worker) loop() {
 	}
 }
 
-// wait fills events. The first look does not wait, and so need not tell the scheduler.
+// wait fills events. While batches come within a millisecond the scheduler is not told of the wait:
+// that costs more than most waits, and a stop of the world ends it by its signal.
 func (w *worker) wait() {
 	w.next, w.n = 0, 0
-	n := 0
-	now := len(w.again) > 0 || w.mail
 	switch {
-	case now || Mode == "a":
-		n = sysWait(w.ep, w.events[:], 0)
-	case Mode == "c" && w.busy:
-		n = sysWait(w.ep, w.events[:], 1)
-		w.busy = n > 0
-	}
-	before := time.Now()
-	if n == 0 && !now {
-		var err error
-		if n, err = unix.EpollWait(w.ep, w.events[:], w.timeout()); err != nil {
-			n = 0 // EINTR: signals of the Go runtime
+	case len(w.again) > 0 || w.mail:
+		w.n = sysWait(w.ep, w.events[:], 0)
+	case w.busy:
+		w.n = sysWait(w.ep, w.events[:], 1)
+		w.busy = w.n > 0
+	default:
+		began := time.Now()
+		if n, err := unix.EpollWait(w.ep, w.events[:], w.timeout()); err == nil { // else a signal of the runtime
+			w.n = n
 		}
-		if n > 0 {
-			w.busy = time.Since(before) < time.Millisecond
-		}
+		w.busy = w.n > 0 && time.Since(began) < time.Millisecond
 	}
-	w.n = n
 	w.tick()
 }
 
