@@ -44,6 +44,7 @@ type backends struct {
 	buf       [64 << 10]byte
 	answer    [answerSize]byte
 
+	live           int          // connections
 	sent, received atomic.Int64 // bulk bytes
 	stopped        atomic.Bool
 	ended          chan struct{}
@@ -181,6 +182,7 @@ func (b *backends) accept(l int32) {
 		}
 		c := &b.conns[fd]
 		*c = conn{tag: c.tag + 1}
+		b.live++
 		if b.add(fd, c.tag) != 0 {
 			b.end(fd)
 		}
@@ -189,6 +191,7 @@ func (b *backends) accept(l int32) {
 
 func (b *backends) end(fd int32) {
 	b.conns[fd] = conn{tag: b.conns[fd].tag + 1}
+	b.live--
 	closeSocket(fd)
 }
 
