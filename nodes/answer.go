@@ -33,10 +33,11 @@ func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
 	}
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	if mac, ok := r.holders[addr]; ok && r.fresh(mac) {
+	if mac, ok := r.holders[addr]; ok && r.fresh(keyOf(mac, addr)) {
 		return slices.Contains(n.MACs, mac)
 	}
-	return !slices.ContainsFunc(n.MACs, r.fresh) // it is elsewhere
+	elsewhere := func(m plan.MAC) bool { return r.fresh(keyOf(m, addr)) }
+	return !slices.ContainsFunc(n.MACs, elsewhere)
 }
 
 // Peek is what Boot would say now to a machine that proves nothing. It decides nothing.

@@ -76,6 +76,22 @@ func TestAddressGivenAgain(t *testing.T) {
 	}
 }
 
+// A machine has an address of each IP version, and both prove who it is.
+func TestBothVersionsProve(t *testing.T) {
+	g := newRig(t)
+	four, six := netip.MustParseAddr("10.0.0.21"), netip.MustParseAddr("fd00::21")
+	g.Acked(g.node.MACs[0], four)
+	g.Acked(g.node.MACs[0], six)
+	if !g.Proven(g.node, four) || !g.Proven(g.node, six) {
+		t.Errorf("IPv4 proven: %v, IPv6 proven: %v", g.Proven(g.node, four), g.Proven(g.node, six))
+	}
+	moved := netip.MustParseAddr("fd00::22")
+	g.Acked(g.node.MACs[0], moved)
+	if !g.Proven(g.node, four) || g.Proven(g.node, six) || !g.Proven(g.node, moved) {
+		t.Error("a new IPv6 address does not take the place of the old one, and of that alone")
+	}
+}
+
 // Peek says what Boot says, whatever the phase, and leaves no trace.
 func TestPeek(t *testing.T) {
 	g := newRig(t)

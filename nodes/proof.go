@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"helperd/plan"
@@ -12,22 +13,30 @@ type proof struct {
 	at   time.Time
 }
 
+// proofKey is what has one proof: a machine with both IP versions has two.
+type proofKey struct {
+	mac plan.MAC
+	six bool
+}
+
+func keyOf(mac plan.MAC, addr netip.Addr) proofKey { return proofKey{mac, addr.Is6()} }
+
 // Acked notes that DHCP gave addr to mac. Who had addr before has it no more.
 func (r *Registry) Acked(mac plan.MAC, addr netip.Addr) {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
 	if before, ok := r.holders[addr]; ok {
-		delete(r.proofs, before)
+		delete(r.proofs, keyOf(before, addr))
 	}
-	if before, ok := r.proofs[mac]; ok {
+	if before, ok := r.proofs[keyOf(mac, addr)]; ok {
 		delete(r.holders, before.addr)
 	}
-	r.proofs[mac], r.holders[addr] = proof{addr, r.now()}, mac
+	r.proofs[keyOf(mac, addr)], r.holders[addr] = proof{addr, r.now()}, mac
 }
 
-// fresh reports whether mac's proof still holds; the caller has the lock.
-func (r *Registry) fresh(mac plan.MAC) bool {
-	p, ok := r.proofs[mac]
+// fresh reports whether the proof of k still holds; the caller has the lock.
+func (r *Registry) fresh(k proofKey) bool {
+	p, ok := r.proofs[k]
 	return ok && r.now().Sub(p.at) < proofHolds
 }
 
@@ -35,7 +44,7 @@ func (r *Registry) fresh(mac plan.MAC) bool {
 func (r *Registry) Holder(p *plan.Plan, addr netip.Addr) *plan.Node {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	if mac, ok := r.holders[addr.Unmap()]; ok && r.fresh(mac) {
+	if mac, ok := r.holders[addr.Unmap()]; ok && r.fresh(keyOf(mac, addr.Unmap())) {
 		return p.NodeByMAC(mac)
 	}
 	return nil
@@ -45,10 +54,8 @@ func (r *Registry) Holder(p *plan.Plan, addr netip.Addr) *plan.Node {
 func (r *Registry) Proven(n *plan.Node, addr netip.Addr) bool {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	for _, m := range n.MACs {
-		if r.fresh(m) && r.proofs[m].addr == addr.Unmap() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.MACs, func(m plan.MAC) bool {
+		k := keyOf(m, addr.Unmap())
+		return r.fresh(k) && r.proofs[k].addr == addr.Unmap()
+	})
 }

@@ -99,7 +99,7 @@ type Registry struct {
 	storing sync.Mutex // is held over writes to the disk; before mu, if both
 
 	proofsMu sync.Mutex // is not, so that DHCP never waits
-	proofs   map[plan.MAC]proof
+	proofs   map[proofKey]proof
 	holders  map[netip.Addr]plan.MAC // who has a proof of an address: one MAC, the last
 
 	clocks clocks
@@ -110,7 +110,7 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 	r := &Registry{
 		Neighbours: neighbours, Ignition: ignition.New(now),
 		store: store, events: events, log: log, now: now, speaks: speaksTLS,
-		nodes: map[string]*State{}, dirty: map[string]*State{}, proofs: map[plan.MAC]proof{}, holders: map[netip.Addr]plan.MAC{},
+		nodes: map[string]*State{}, dirty: map[string]*State{}, proofs: map[proofKey]proof{}, holders: map[netip.Addr]plan.MAC{},
 	}
 	r.lives = r.answers
 	stored, err := store.Nodes()
