@@ -188,6 +188,18 @@ func (b *builder) baseURL(n *Node) string {
 	return "http://" + netip.AddrPortFrom(host, uint16(b.c.HTTP.Port)).String()
 }
 
+// baseURL6 is where machines reach the web server over IPv6; empty: nowhere.
+func (b *builder) baseURL6() string {
+	host := b.p.Helper.Address6
+	if written := b.c.HTTP.Listen; written.IsValid() && written != netip.IPv6Unspecified() {
+		host = written
+	}
+	if !b.c.HTTP.Enabled || !host.Is6() {
+		return ""
+	}
+	return "http://" + netip.AddrPortFrom(host, uint16(b.c.HTTP.Port)).String()
+}
+
 func artifactPath(a *config.Artifact, part string) string {
 	return path.Join("/artifacts", a.Name, part)
 }

@@ -7,7 +7,8 @@ import (
 	"helperd/config"
 )
 
-// DHCP is what the DHCP server serves.
+// DHCP is what the DHCP server of one IP version serves. What IPv6 has no option
+// for is left empty there: Router, MTU, Routes and Domain.
 type DHCP struct {
 	Enabled bool
 	Subnets []Subnet
@@ -28,20 +29,20 @@ const (
 // Range is an inclusive range of addresses.
 type Range = config.Range
 
-// Subnet is one IPv4 network with DHCP.
+// Subnet is one network with DHCP.
 type Subnet struct {
 	Prefix           netip.Prefix
 	Interface        string // empty: the interface that holds an address in Prefix; none: reached by relay
 	Mode             Mode
-	Server           netip.Addr // option 54 and siaddr
+	Server           netip.Addr // option 54 and siaddr; of IPv6 where relays send to, zero if helper.address6 is not written
 	Pool             Range      // zero: known machines only
 	PoolLease        time.Duration
 	ReservationLease time.Duration
 	IgnoreUnknown    bool // machines that are in no list get no answer
 	Router           netip.Addr
 	DNS              []netip.Addr
-	NTP              []netip.Addr   // empty: option 42 is not sent, or names Time
-	Time             netip.AddrPort // of this machine; option 42 names it while somebody answers there. Zero: NTP says all
+	NTP              []netip.Addr   // empty: option 42, or 56 of DHCPv6, is not sent, or names Time
+	Time             netip.AddrPort // of this machine; option 42 or 56 names it while somebody answers there. Zero: NTP says all
 	MTU              int            // 0: option 26 is not sent
 	Routes           []Route        // option 121; the default route is in it when Router is set
 	Domain           string         // option 15 for pool clients; empty: not sent
@@ -59,7 +60,7 @@ type Reservation struct {
 	MAC      MAC
 	Address  netip.Addr
 	Node     string // FQDN of the node; empty for hosts
-	Hostname string // option 12
+	Hostname string // option 12, or 39 of DHCPv6
 	Domain   string // option 15
 	Search   []string
 	Boot     *BootFiles // nil: nothing to boot

@@ -84,17 +84,15 @@ func (b *builder) unproven(n *Node) string {
 	}
 	why := "it has no address in a network of the file"
 	for _, a := range n.Addresses() {
-		network := b.networkOf(a)
-		switch {
-		case network == nil:
+		i := slices.IndexFunc(b.c.Networks, func(w config.Network) bool { return w.CIDR.Contains(a) })
+		if i < 0 {
 			continue
-		case a.Is4() && Mode(network.DHCP.Mode) == ModeServer, b.local(network):
+		}
+		network := &b.c.Networks[i]
+		if b.dhcpMode(i) == ModeServer || b.local(network) {
 			return ""
 		}
 		why = fmt.Sprintf("%s is behind a router, and helperd gives no addresses there: dhcp mode is %s", network.CIDR, network.DHCP.Mode)
-		if a.Is6() {
-			why = fmt.Sprintf("%s is behind a router, and there is no DHCPv6 yet", network.CIDR)
-		}
 	}
 	return why
 }

@@ -55,19 +55,45 @@ func (b *builder) bootFiles(n *Node, m MAC) *BootFiles {
 		switch {
 		case file == "":
 		case fw.http && b.c.HTTP.Enabled:
-			if f.HTTP == nil {
-				f.HTTP = map[uint16]string{}
-			}
-			f.HTTP[fw.arch] = n.Boot.BaseURL + httpLoaderPath(file)
+			put(&f.HTTP, fw.arch, n.Boot.BaseURL+httpLoaderPath(file))
 		case !fw.http && b.c.TFTP.Enabled:
-			if f.TFTP == nil {
-				f.TFTP = map[uint16]string{}
-			}
-			f.TFTP[fw.arch] = file
+			put(&f.TFTP, fw.arch, file)
 		}
 	}
 	b.pathPrefix(n, m, f)
 	return f
+}
+
+// bootURLs says what the node boots from when it asks by DHCPv6 with MAC m. There
+// is no BIOS that does. Loaders of an artifact have paths that begin alike on both servers.
+func (b *builder) bootURLs(n *Node, m MAC) *BootFiles {
+	names := b.bootFiles(n, m)
+	if names == nil {
+		return nil
+	}
+	f := &BootFiles{}
+	if web := b.baseURL6(); web != "" {
+		f.Script = ScriptURL(web, m)
+		for arch, url := range names.HTTP {
+			put(&f.HTTP, arch, web+strings.TrimPrefix(url, n.Boot.BaseURL))
+		}
+	}
+	if own := b.p.Helper.Address6; own.IsValid() {
+		for arch, file := range names.TFTP {
+			if arch != ArchBIOS {
+				put(&f.TFTP, arch, "tftp://["+own.String()+"]/"+file)
+			}
+		}
+	}
+	return f
+}
+
+// put sets a value of a map that may not be there yet.
+func put(m *map[uint16]string, key uint16, value string) {
+	if *m == nil {
+		*m = map[uint16]string{}
+	}
+	(*m)[key] = value
 }
 
 // pathPrefix gives PXELINUX and petitboot the option that makes them load by HTTP.

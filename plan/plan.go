@@ -38,6 +38,7 @@ type Plan struct {
 
 	DNS   DNS
 	DHCP  DHCP
+	DHCP6 DHCP
 	RA    RA
 	TFTP  TFTP
 	HTTP  HTTP

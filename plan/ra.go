@@ -38,7 +38,7 @@ func (b *builder) ra() {
 			continue
 		}
 		a := Advertisement{
-			Prefix: n.CIDR, Interface: n.Interface, Gateway: n.Gateway, Managed: Mode(n.DHCP.Mode) != ModeOff,
+			Prefix: n.CIDR, Interface: n.Interface, Gateway: n.Gateway, Managed: b.dhcpMode(i) != ModeOff,
 			MTU: n.MTU, DNS: n.DNS, Search: b.zonesOn(n.CIDR),
 		}
 		for _, r := range n.Routes {

@@ -34,6 +34,7 @@ func (p *Plan) Sections() []Section {
 	for _, s := range []Section{
 		{"dns", p.DNS.lines()},
 		{"dhcp", p.DHCP.lines()},
+		{"dhcp6", p.DHCP6.lines6()},
 		{"ra", p.RA.lines()},
 		{"boot", p.bootLines()},
 		{"http", p.HTTP.lines()},
@@ -112,6 +113,14 @@ func (d *DHCP) lines() []string {
 		r.Boot.lines(&w, r.MAC)
 	}
 	return w
+}
+
+// lines6 has nothing to say of a file without DHCPv6: few ask for it.
+func (d *DHCP) lines6() []string {
+	if !d.Enabled {
+		return nil
+	}
+	return d.lines()
 }
 
 func (s Subnet) String() string {

@@ -2,8 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"fmt"
-	"net/netip"
 
 	"helperd/config"
 )
@@ -12,7 +10,7 @@ import (
 // on by default and not written is not missed by anybody.
 func (b *builder) unserved() {
 	for i := range b.c.Networks {
-		b.unservedNetwork(fmt.Sprintf("networks[%d]", i), &b.c.Networks[i])
+		b.unservedNetwork(&b.c.Networks[i])
 	}
 	for _, a := range b.c.Artifacts {
 		b.unservedArtifact(a)
@@ -28,33 +26,16 @@ func (b *builder) unserved() {
 	}
 }
 
-func (b *builder) unservedNetwork(at string, n *config.Network) {
+func (b *builder) unservedNetwork(n *config.Network) {
 	if n.CIDR.Addr().Is4() {
 		if Mode(n.DHCP.Mode) == ModeProxy {
 			b.later("networks", "%s: dhcp mode proxy is not served yet; machines get no boot information from here", n.CIDR)
 		}
 		return
 	}
-	if b.c.Written(at+".dhcp") && Mode(n.DHCP.Mode) != ModeOff || b.wantsDHCPv6(n.CIDR) {
-		b.later("networks", "%s: there is no DHCPv6 yet; nodes with static: true get their IPv6 address on the kernel command line", n.CIDR)
+	if Mode(n.DHCP.Mode) == ModeProxy {
+		b.later("networks", "%s: there is no proxy DHCP in IPv6 and nothing is answered there; write mode: server or off", n.CIDR)
 	}
-}
-
-// wantsDHCPv6 reports whether a machine in p has a MAC and waits for its address.
-func (b *builder) wantsDHCPv6(p netip.Prefix) bool {
-	for _, c := range b.c.Clusters {
-		for _, n := range c.Nodes {
-			if len(n.MAC) > 0 && !n.Static && n.IP6.IsValid() && p.Contains(n.IP6) {
-				return true
-			}
-		}
-	}
-	for _, h := range b.c.Hosts {
-		if len(h.MAC) > 0 && h.IP6.IsValid() && p.Contains(h.IP6) {
-			return true
-		}
-	}
-	return false
 }
 
 func (b *builder) unservedArtifact(a config.Artifact) {
