@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp"
+	"helperd/services/dhcp6"
 	"helperd/services/lb"
 	"helperd/services/lb/table"
 	"helperd/state"
@@ -136,11 +138,10 @@ func (b backend) Leases() []api.Lease {
 	if p == nil {
 		return rows
 	}
-	for i := range p.DHCP.Reservations {
-		r := &p.DHCP.Reservations[i]
+	for _, r := range slices.Concat(p.DHCP.Reservations, p.DHCP6.Reservations) {
 		rows = append(rows, api.Lease{Kind: "reservation", Node: r.Node, Lease: state.Lease{Address: r.Address, MAC: r.MAC, Hostname: r.Hostname, State: state.Bound}})
 	}
-	for _, l := range find[*dhcp.Service](b.Daemon).Leases() {
+	for _, l := range slices.Concat(find[*dhcp.Service](b.Daemon).Leases(), find[*dhcp6.Service](b.Daemon).Leases()) {
 		rows = append(rows, api.Lease{Kind: "pool", Lease: l})
 	}
 	return rows

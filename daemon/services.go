@@ -12,6 +12,7 @@ import (
 	"helperd/internal/guard"
 	"helperd/services"
 	"helperd/services/dhcp"
+	"helperd/services/dhcp6"
 	"helperd/services/dns"
 	"helperd/services/ftp"
 	"helperd/services/http"
@@ -67,6 +68,10 @@ func (d *Daemon) addServices() {
 			return dhcp.New(h)
 		}},
 		{"ra", tunnels, func(h services.Host) services.Service { return ra.New(h) }},
+		{"dhcp6", answers, func(h services.Host) services.Service {
+			h.TimeServed = find[*ntp.Service](d).Served
+			return dhcp6.New(h)
+		}},
 	} {
 		svc := &service{fuse: &guard.Fuse{}, stage: s.stage}
 		svc.group = guard.New(func(name string, value any, stack []byte) { d.panicked(svc, s.name, name, value, stack) })

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"helperd/internal/clock"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
@@ -29,7 +30,7 @@ type Service struct {
 
 	mu     sync.Mutex     // whoever holds it is the engine's one writer
 	engine *engine.Engine // nil until the stored leases are read
-	clock  clock
+	clock  clock.Clock
 	xid    uint32 // of this process's probes
 
 	commits commits
@@ -54,7 +55,7 @@ type generation struct {
 
 // New gives a server that serves nothing until its first Commit and Serve.
 func New(h services.Host) *Service {
-	s := &Service{host: h, clock: newClock(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
+	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
 	s.answers.New = func() any { return new(answer) }
 	s.unstorable.Store(new(string))

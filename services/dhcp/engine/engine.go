@@ -38,7 +38,9 @@ type Counts struct {
 func New(leases []state.Lease) *Engine {
 	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}}
 	for i := range leases {
-		e.table.load(&leases[i])
+		if leases[i].Address.Is4() { // the others are DHCPv6's
+			e.table.load(&leases[i])
+		}
 	}
 	return e
 }
