@@ -48,11 +48,15 @@ func checkMachine(t *testing.T, facts map[string]string, fw firmware) {
 func checkLease(t *testing.T, r *rig.Rig, lease map[string]string, node rig.Node) {
 	t.Helper()
 	bits := netip.MustParsePrefix(node.Network.CIDR).Bits()
-	for name, want := range map[string]string{
+	all := map[string]string{
 		"ip": node.IP, "mask": strconv.Itoa(bits), "hostname": node.FQDN(), "dns": r.Address,
 		"router": node.Network.Gateway, "domain": node.Zone, "serverid": r.Address,
 		"ntpsrv": cmp.Or(strings.Join(node.Network.NTP, " "), r.Address),
-	} {
+	}
+	if node.IP == "" {
+		all = map[string]string{"ip": node.IP6, "hostname": node.FQDN(), "dns": r.Address6}
+	}
+	for name, want := range all {
 		if lease[name] != want {
 			t.Errorf("DHCP gave %s=%q, want %q", name, lease[name], want)
 		}
@@ -72,8 +76,9 @@ func checkEvents(t *testing.T, r *rig.Rig, c bootCase, node rig.Node) {
 			return e.Kind == kind && strings.HasSuffix(e.File, suffix) && e.Total > 0 && e.Bytes == e.Total
 		}
 	}
+	addr := netip.MustParseAddr(cmp.Or(node.IP, node.IP6))
 	awaitNode(t, r, node, "dhcp.ack with "+c.loader, func(e *timeline.Event) bool {
-		return e.Kind == timeline.DHCPAck && e.Addr == netip.MustParseAddr(node.IP) && strings.HasSuffix(e.Detail, c.loader)
+		return e.Kind == timeline.DHCPAck && e.Addr == addr && strings.HasSuffix(e.Detail, c.loader)
 	})
 	switch {
 	case c.firmware == uefiHTTP:

@@ -5,7 +5,7 @@
 //
 // TestMatrix has a row for every firmware and network boot code: BIOS by iPXE
 // in ROM, undionly and PXELINUX, UEFI by PXE with iPXE and with GRUB, by HTTP
-// Boot, with Secure Boot, and arm64. Its last row, two-clusters, boots
+// Boot, over IPv6 alone, with Secure Boot, and arm64. Its last row, two-clusters, boots
 // examples/two-clusters.yaml, one node of it behind a relay. TestStranger boots
 // a machine of no list. `make test` runs a short form, `make e2e-boot` all
 // (HELPERD_MATRIX=1); `go test -run TestMatrix/uefi-http` runs one row.

@@ -14,6 +14,7 @@ const (
 	biosPXE    firmware = "BIOS, a card's ROM that does not say it is iPXE"
 	uefiPXE    firmware = "UEFI, PXE of the firmware itself" // knows nothing of iPXE
 	uefiHTTP   firmware = "UEFI, HTTP Boot"
+	uefiPXE6   firmware = "UEFI, PXE over IPv6"
 	uefiSecure firmware = "UEFI, PXE with Secure Boot"
 	armUEFI    firmware = "arm64 UEFI, PXE"
 )
@@ -88,6 +89,9 @@ func (m *vm) machine(t *testing.T) []string {
 		return append(args, "-machine", "q35,smm=on", "-cpu", "qemu64", "-global", "driver=cfi.pflash01,property=secure,value=on")
 	case uefiHTTP: // PXE would come first
 		args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+	case uefiPXE6:
+		args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+		return append(args, "-machine", "q35", "-cpu", "qemu64")
 	}
 	// Nobody answers DHCPv6: a minute of waiting between the card's other ways to boot and the disk.
 	args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,8 @@ var matrix = []bootCase{
 	{name: "uefi-pxe-ipxe", node: "worker-1", firmware: uefiPXE, loader: "snponly.efi", disk: true},
 	{name: "uefi-pxe-grub", node: "master-2", firmware: uefiPXE, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true, disk: true},
 	{name: "uefi-http", node: "bootstrap", firmware: uefiHTTP, loader: "snponly.efi"},
+	{name: "uefi-pxe-ipv6", short: true, node: "worker-1", firmware: uefiPXE6, loader: "snponly.efi"},
+	{name: "uefi-pxe-ipv6-grub", node: "worker-1", firmware: uefiPXE6, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true},
 	{name: "uefi-sb-shim", short: true, node: "worker-1", firmware: uefiSecure, loader: "/loader/shimx64.efi", vendor: "/srv/loader/live.iso", tftp: true, disk: true},
 	{name: "arm64-uefi-shim", node: "worker-0", firmware: armUEFI, loader: "/loader/shimaa64.efi", vendor: "/srv/loader", tftp: true},
 }
@@ -82,14 +85,24 @@ func testBoot(t *testing.T, c bootCase) {
 			if c.vendor != "" {
 				arch += "    loader: " + c.vendor + "\n"
 			}
-			return strings.Replace(text, "    arch: x86_64\n", arch, 1)
+			text = strings.Replace(text, "    arch: x86_64\n", arch, 1)
+			if c.firmware == uefiPXE6 {
+				text = onlyIPv6(text, c.node)
+			}
+			return text
 		},
-		KernelArgs: func(_ *rig.Site, cluster rig.Cluster) []string {
+		KernelArgs: func(s *rig.Site, cluster rig.Cluster) []string {
+			if c.firmware == uefiPXE6 {
+				cluster.Address = s.Address6
+			}
 			return append(guestArgs(t, cluster, map[string]string{"rootfs": g.rootfs}, members), "console="+c.firmware.console())
 		},
 	})
 	if c.vendor != "" {
 		vendorLoaders(t, g, filepath.Join(r.Dir, c.vendor))
+	}
+	if c.firmware == uefiPXE6 {
+		r.Advertise(t)
 	}
 	r.Start(t)
 	// The cluster comes to life after the helper: a helper that starts anew
@@ -109,6 +122,16 @@ func testBoot(t *testing.T, c bootCase) {
 	if c.removed {
 		testRemoved(t, m, node)
 	}
+}
+
+// onlyIPv6 adds an IPv6 network to the example and leaves the node no address of IPv4.
+func onlyIPv6(text, node string) string {
+	text = strings.NewReplacer(
+		"  address: 192.168.67.2 ", "  address6: fd00:67::2\n  address: 192.168.67.2 ",
+		"\nartifacts:", "  - cidr: fd00:67::/64\n    gateway: fd00:67::1\n\nartifacts:",
+	).Replace(text)
+	line := regexp.MustCompile(`(- {name: ` + node + `,.*) ip: [0-9.]*\.([0-9]+)}`)
+	return line.ReplaceAllString(text, `$1 ip6: "fd00:67::$2"}`)
 }
 
 // installs boots the node and checks all that a first boot has to do.

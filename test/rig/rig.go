@@ -91,6 +91,10 @@ func New(t testing.TB, opt Options) *Rig {
 				r.Helper.Up(t, dev, n.address(c.Address))
 			}
 		}
+		if r.Address6 != "" {
+			r.Helper.Up(t, dev, r.LAN6.address(r.Address6))
+			r.Router.Up(t, n.bridge, r.LAN6.address(r.LAN6.Gateway))
+		}
 		r.Helper.IP(t, "route", "add", "default", "via", n.Gateway)
 		r.Helper.IP(t, "route", "add", outside, "dev", dev)
 	}

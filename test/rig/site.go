@@ -26,8 +26,10 @@ type Site struct {
 	Socket string // path of the admin socket
 
 	// What the configuration says.
-	Address  string // the helper's
-	Networks []Network
+	Address  string    // the helper's
+	Address6 string    // likewise; empty: none
+	Networks []Network // of IPv4
+	LAN6     Network   // on the helper's LAN; the zero value: none
 	Clusters []Cluster
 	Nodes    []Node // of all clusters
 }
@@ -50,6 +52,7 @@ type Node struct {
 	Role string `yaml:"role"`
 	MAC  string `yaml:"mac"`
 	IP   string `yaml:"ip"`
+	IP6  string `yaml:"ip6"`
 
 	Zone    string // of its cluster
 	Network *Network
@@ -104,7 +107,8 @@ func (s *Site) populate(t testing.TB, text string, opt Options) {
 	t.Helper()
 	var doc struct {
 		Helper struct {
-			Address string `yaml:"address"`
+			Address  string `yaml:"address"`
+			Address6 string `yaml:"address6"`
 		} `yaml:"helper"`
 		Networks  []Network `yaml:"networks"`
 		Artifacts []struct {
@@ -118,7 +122,14 @@ func (s *Site) populate(t testing.TB, text string, opt Options) {
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		t.Fatalf("read the adapted example: %v", err)
 	}
-	s.Address, s.Networks, s.Clusters = doc.Helper.Address, doc.Networks, doc.Clusters
+	s.Address, s.Address6, s.Clusters = doc.Helper.Address, doc.Helper.Address6, doc.Clusters
+	for _, n := range doc.Networks {
+		if strings.Contains(n.CIDR, ":") {
+			s.LAN6 = n
+		} else {
+			s.Networks = append(s.Networks, n)
+		}
+	}
 	for i := range s.Networks {
 		s.Networks[i].bridge = "lan" + strconv.Itoa(i)
 	}

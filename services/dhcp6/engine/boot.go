@@ -26,8 +26,10 @@ const (
 
 func clientOf(options dhcpv6.MessageOptions) client {
 	c := client{enterprise: enterpriseIntel}
-	for _, a := range options.ArchTypes() {
-		c.archs = append(c.archs, uint16(a))
+	if o := options.GetOne(dhcpv6.OptionClientArchType); o != nil {
+		for b := o.ToBytes(); len(b) >= 2; b = b[2:] {
+			c.archs = append(c.archs, binary.BigEndian.Uint16(b))
+		}
 	}
 	c.boots = len(c.archs) > 0
 	c.http = c.boots && c.archs[0] >= plan.ArchHTTP32 && c.archs[0] <= 0x14

@@ -65,7 +65,7 @@ func asBytes(code dhcpv6.OptionCode, b []byte) (dhcpv6.Option, error) {
 }
 
 // needed are the options without which a message says nothing.
-var needed = []dhcpv6.OptionCode{dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD, dhcpv6.OptionClientArchType}
+var needed = []dhcpv6.OptionCode{dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD}
 
 // lenient keeps an option that firmware has built wrong as bytes, and does not
 // drop the message for it.

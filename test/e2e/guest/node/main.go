@@ -36,7 +36,11 @@ func main() {
 		name, value, _ := strings.Cut(arg, "=")
 		n.args[name] = value
 	}
-	n.check("lease", "", n.readLease("/run/lease"))
+	if n.args["ip"] == "dhcp6" {
+		n.check("lease", "", n.takeLease6("eth0"))
+	} else {
+		n.check("lease", "", n.readLease("/run/lease"))
+	}
 	n.install()
 	n.names()
 	n.balancer()
