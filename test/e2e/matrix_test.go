@@ -4,7 +4,6 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +86,7 @@ func testBoot(t *testing.T, c bootCase) {
 			}
 			text = strings.Replace(text, "    arch: x86_64\n", arch, 1)
 			if c.firmware == uefiPXE6 {
-				text = onlyIPv6(text, c.node)
+				text = rig.OnlyIPv6(text, c.node)
 			}
 			return text
 		},
@@ -122,16 +121,6 @@ func testBoot(t *testing.T, c bootCase) {
 	if c.removed {
 		testRemoved(t, m, node)
 	}
-}
-
-// onlyIPv6 adds an IPv6 network to the example and leaves the node no address of IPv4.
-func onlyIPv6(text, node string) string {
-	text = strings.NewReplacer(
-		"  address: 192.168.67.2 ", "  address6: fd00:67::2\n  address: 192.168.67.2 ",
-		"\nartifacts:", "  - cidr: fd00:67::/64\n    gateway: fd00:67::1\n\nartifacts:",
-	).Replace(text)
-	line := regexp.MustCompile(`(- {name: ` + node + `,.*) ip: [0-9.]*\.([0-9]+)}`)
-	return line.ReplaceAllString(text, `$1 ip6: "fd00:67::$2"}`)
 }
 
 // installs boots the node and checks all that a first boot has to do.

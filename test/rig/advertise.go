@@ -3,12 +3,26 @@ package rig
 import (
 	"net"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
 )
+
+// OnlyIPv6 adds to examples/ocp4.yaml an IPv6 network on the helper's LAN, with a
+// pool, and one behind a relay, and leaves the node no address of IPv4.
+func OnlyIPv6(text, node string) string {
+	text = strings.NewReplacer(
+		"  address: 192.168.67.2 ", "  address6: fd00:67::2\n  address: 192.168.67.2 ",
+		"\nartifacts:", "  - cidr: fd00:67::/64\n    gateway: fd00:67::1\n    dhcp: {pool: \"fd00:67::100-fd00:67::1ff\"}\n"+
+			"  - cidr: fd00:30::/64\n\nhosts:\n  - {name: far.example.com, ip6: \"fd00:30::10\", mac: \"52:54:00:33:00:01\"}\n\nartifacts:",
+	).Replace(text)
+	line := regexp.MustCompile(`(- {name: ` + node + `,.*) ip: [0-9.]*\.([0-9]+)}`)
+	return line.ReplaceAllString(text, `$1 ip6: "fd00:67::$2"}`)
+}
 
 // Advertise makes the router of the helper's LAN send router advertisements for
 // the IPv6 network until the test ends: the prefix is on the link, addresses and

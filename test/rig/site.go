@@ -124,10 +124,11 @@ func (s *Site) populate(t testing.TB, text string, opt Options) {
 	}
 	s.Address, s.Address6, s.Clusters = doc.Helper.Address, doc.Helper.Address6, doc.Clusters
 	for _, n := range doc.Networks {
-		if strings.Contains(n.CIDR, ":") {
-			s.LAN6 = n
-		} else {
+		switch {
+		case !strings.Contains(n.CIDR, ":"):
 			s.Networks = append(s.Networks, n)
+		case n.holds(s.Address6):
+			s.LAN6 = n
 		}
 	}
 	for i := range s.Networks {

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +35,9 @@ func (n *node) takeLease6(device string) error {
 	if out, err := exec.Command("ip", "address", "add", addr.String()+"/128", "dev", device).CombinedOutput(); err != nil {
 		return fmt.Errorf("set %s: %w: %s", addr, err, out)
 	}
+	if err := awaitUse(addr); err != nil {
+		return err
+	}
 	n.lease["ip"], n.lease["lease"] = addr.String(), fmt.Sprint(ia.Options.OneAddress().ValidLifetime.Seconds())
 	resolver := ""
 	for _, s := range reply.Options.DNS() {
@@ -53,9 +59,33 @@ func (n *node) takeLease6(device string) error {
 	return os.WriteFile("/etc/resolv.conf", []byte(resolver), 0o644)
 }
 
+// awaitUse waits until the kernel has tried whether another machine has addr; until
+// then it sends from the link-local address, which is no node's.
+func awaitUse(addr netip.Addr) error {
+	const tentative = 0x40 // IFA_F_TENTATIVE of linux/if_addr.h
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		table, err := os.ReadFile("/proc/net/if_inet6")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(table)) {
+			f := strings.Fields(line) // address, interface, prefix length, scope, flags, name
+			if flags, err := strconv.ParseUint(f[4], 16, 32); err == nil && f[0] == hex.EncodeToString(addr.AsSlice()) && flags&tentative == 0 {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%s cannot be used after 30 s", addr)
+}
+
 func lease6(device string) (*dhcpv6.Message, error) {
 	ifi, err := net.InterfaceByName(device)
 	if err != nil {
+		return nil, err
+	}
+	// The client polls for random numbers, which makes the kernel of a machine
+	// that does nothing else gather none; who waits for them does.
+	if _, err := rand.Read(make([]byte, 8)); err != nil {
 		return nil, err
 	}
 	var c *nclient6.Client
