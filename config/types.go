@@ -87,7 +87,8 @@ type NetworkDHCP struct {
 	Pool Range `yaml:"pool"`
 	// Lease time of both pool addresses and reservations. Default: 4h for the pool, 168h for reservations.
 	Lease Duration `yaml:"lease"`
-	// Mode is server, proxy (boot information only, beside another DHCP server) or off. Default: server.
+	// Mode is server, proxy (boot information only, beside another DHCP server; IPv4 only) or off. Default: server;
+	// on an IPv6 network only where dhcp: is written or a machine with mac and ip6 is in it.
 	Mode string `yaml:"mode" jsonschema:"enum=server,enum=proxy,enum=off,default=server"`
 	// Unknown says what machines that are in no list get: pool or ignore. Default: pool if there is one.
 	Unknown string `yaml:"unknown" jsonschema:"enum=pool,enum=ignore"`
@@ -160,7 +161,7 @@ type Node struct {
 	MAC MACs `yaml:"mac"`
 	// IP is the IPv4 address.
 	IP netip.Addr `yaml:"ip"`
-	// IP6 is the IPv6 address.
+	// IP6 is the IPv6 address. DHCPv6 gives it to the node's MAC.
 	IP6 netip.Addr `yaml:"ip6"`
 	// Arch of the machine. Default: the artifact's.
 	Arch string `yaml:"arch" jsonschema:"enum=x86_64,enum=aarch64,enum=ppc64le,enum=s390x"`

@@ -44,8 +44,15 @@ func listeners(p *plan.Plan, have []Interface) []listener {
 			out = append(out, listener{"dhcp", socket.Key{Network: "udp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), port), Device: device}})
 		}
 	}
+	for _, s := range p.DHCP6.Subnets {
+		device := deviceOf(plan.Network{Prefix: s.Prefix, Interface: s.Interface}, have)
+		out = append(out, listener{"dhcp6", socket.Key{Network: "udp", Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), dhcp6Port), Device: device}})
+	}
 	return out
 }
+
+// dhcp6Port is the servers' (RFC 8415 section 7.2).
+const dhcp6Port = 547
 
 func dhcpPorts(p *plan.Plan, s plan.Subnet) []uint16 {
 	switch {
@@ -96,7 +103,7 @@ func ports(_ context.Context, p *plan.Plan, env *Env) []Finding {
 func freePort(holder string) string {
 	name, _, _ := strings.Cut(holder, " ")
 	units := map[string]string{
-		"named": "named", "dnsmasq": "dnsmasq", "dhcpd": "dhcpd", "kea-dhcp4": "kea-dhcp4", "in.tftpd": "tftp.socket", "haproxy": "haproxy",
+		"named": "named", "dnsmasq": "dnsmasq", "dhcpd": "dhcpd", "kea-dhcp4": "kea-dhcp4", "kea-dhcp6": "kea-dhcp6", "dhcp6s": "dhcp6s", "in.tftpd": "tftp.socket", "haproxy": "haproxy",
 		"httpd": "httpd", "apache2": "apache2", "nginx": "nginx", "unbound": "unbound", "chronyd": "chronyd",
 		"vsftpd": "vsftpd", "proftpd": "proftpd", "pure-ftpd": "pure-ftpd",
 	}

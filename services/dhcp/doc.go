@@ -16,5 +16,5 @@
 // transaction is under way, and all that queued share the next one.
 // Reservations are configuration and are answered at once.
 //
-// Left out: DHCPv6, proxy DHCP (port 4011), conflict probes, failover.
+// Left out: DHCPv6 (package dhcp6), proxy DHCP (port 4011), conflict probes, failover.
 package dhcp
