@@ -46,7 +46,7 @@ var matrix = []bootCase{
 	{name: "uefi-pxe-ipxe", node: "worker-1", firmware: uefiPXE, loader: "snponly.efi", disk: true},
 	{name: "uefi-pxe-grub", node: "master-2", firmware: uefiPXE, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true, disk: true},
 	{name: "uefi-http", node: "bootstrap", firmware: uefiHTTP, loader: "snponly.efi"},
-	{name: "uefi-pxe-ipv6", short: true, node: "worker-1", firmware: uefiPXE6, loader: "snponly.efi"},
+	{name: "uefi-pxe-ipv6", node: "worker-1", firmware: uefiPXE6, loader: "snponly.efi"},
 	{name: "uefi-pxe-ipv6-grub", node: "worker-1", firmware: uefiPXE6, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true},
 	{name: "uefi-sb-shim", short: true, node: "worker-1", firmware: uefiSecure, loader: "/loader/shimx64.efi", vendor: "/srv/loader/live.iso", tftp: true, disk: true},
 	{name: "arm64-uefi-shim", node: "worker-0", firmware: armUEFI, loader: "/loader/shimaa64.efi", vendor: "/srv/loader", tftp: true},
