@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"helperd/config"
@@ -64,4 +65,20 @@ type Reservation struct {
 	Domain   string // option 15
 	Search   []string
 	Boot     *BootFiles // nil: nothing to boot
+}
+
+// WithTime is d with Time of those subnets that are served it as NTP: machines that
+// are sent to a dead server wait for it.
+func (d *DHCP) WithTime(served []bool) *DHCP {
+	if !slices.Contains(served, true) {
+		return d
+	}
+	c := *d
+	c.Subnets = slices.Clone(d.Subnets)
+	for i, answers := range served {
+		if answers {
+			c.Subnets[i].NTP = []netip.Addr{c.Subnets[i].Time.Addr()}
+		}
+	}
+	return &c
 }

@@ -126,3 +126,12 @@ type Host struct {
 	// machine, answers NTP at an address of plan.NTP.Given. Nil: nobody does.
 	TimeServed func(netip.AddrPort) bool
 }
+
+// TimesServed says of each subnet of d whether its time server answers now.
+func (h *Host) TimesServed(d *plan.DHCP) []bool {
+	out := make([]bool, len(d.Subnets))
+	for i, n := range d.Subnets {
+		out[i] = n.Time.IsValid() && h.TimeServed != nil && h.TimeServed(n.Time)
+	}
+	return out
+}

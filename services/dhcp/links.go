@@ -49,7 +49,7 @@ func (s *Service) rebind() {
 		return // the next second tries again
 	}
 	places, missing := resolve(old.policy, list)
-	if slices.Equal(old.local, localAddrs(list)) && slices.Equal(old.time, s.timeServed(old.source)) && old.fits(places, missing) {
+	if slices.Equal(old.local, localAddrs(list)) && slices.Equal(old.time, s.host.TimesServed(old.source)) && old.fits(places, missing) {
 		return
 	}
 	g, err := s.build(old.source, list)

@@ -86,8 +86,8 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 
 // build makes the generation that serves d on these interfaces.
 func (s *Service) build(d *plan.DHCP, list []iface) (*generation, error) {
-	local, served := localAddrs(list), s.timeServed(d)
-	policy, err := engine.Compile(withTime(d, served), local)
+	local, served := localAddrs(list), s.host.TimesServed(d)
+	policy, err := engine.Compile(d.WithTime(served), local)
 	if err != nil {
 		return nil, err
 	}

@@ -15,12 +15,12 @@ func TestTimeServersThatAnswer(t *testing.T) {
 	written := []netip.Addr{netip.MustParseAddr("192.0.2.9")}
 	d := &plan.DHCP{Subnets: []plan.Subnet{{Time: alive}, {Time: dead}, {NTP: written}, {}}}
 	s := &Service{}
-	if got := withTime(d, s.timeServed(d)); got != d {
+	if got := d.WithTime(s.host.TimesServed(d)); got != d {
 		t.Error("without anybody who knows, somebody answers")
 	}
 	s.host.TimeServed = func(at netip.AddrPort) bool { return at == alive }
 	var got [][]netip.Addr
-	for _, n := range withTime(d, s.timeServed(d)).Subnets {
+	for _, n := range d.WithTime(s.host.TimesServed(d)).Subnets {
 		got = append(got, n.NTP)
 	}
 	want := [][]netip.Addr{{alive.Addr()}, nil, written, nil}

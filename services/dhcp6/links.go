@@ -117,7 +117,8 @@ func (s *Service) drop(g *generation) {
 	}
 }
 
-// rebind takes the sockets of interfaces that came, and lets go those of interfaces that went.
+// rebind takes the sockets of interfaces that came, and lets go those of
+// interfaces that went. Options change when somebody begins or ends to serve time.
 func (s *Service) rebind() {
 	old := s.generation.Load()
 	if old == nil || !old.enabled {
@@ -128,7 +129,7 @@ func (s *Service) rebind() {
 		return // the next second tries again
 	}
 	places, missing := resolve(old.policy, list)
-	if slices.Equal(old.local, localAddrs(list)) && old.fits(places, missing) {
+	if slices.Equal(old.local, localAddrs(list)) && slices.Equal(old.time, s.host.TimesServed(old.source)) && old.fits(places, missing) {
 		return
 	}
 	g, err := s.build(old.source, list)

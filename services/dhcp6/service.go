@@ -45,6 +45,7 @@ type generation struct {
 	enabled bool
 	source  *plan.DHCP
 	local   []netip.Addr // this machine's addresses; nobody is given them
+	time    []bool       // of each subnet of source: its Time is given out
 	policy  *engine.Policy
 	links   map[*port][]*engine.Subnet
 	missing []string
@@ -83,12 +84,12 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 
 // build makes the generation that serves d on these interfaces.
 func (s *Service) build(d *plan.DHCP, list []iface) (*generation, error) {
-	local := localAddrs(list)
-	policy, err := engine.Compile(d, local)
+	local, served := localAddrs(list), s.host.TimesServed(d)
+	policy, err := engine.Compile(d.WithTime(served), local)
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{source: d, local: local, policy: policy, enabled: d.Enabled}
+	g := &generation{source: d, local: local, time: served, policy: policy, enabled: d.Enabled}
 	if err := s.bind(g, list); err != nil {
 		return nil, err
 	}
