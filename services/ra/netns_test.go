@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	plain   = `{cidr: "fd00:7::/64", gateway: "fd00:7::1", mtu: 1400, ra: true}`
-	gateway = `{cidr: "fd00:7::/64", gateway: "fd00:7::2", mtu: 1400, ra: true, routes: [{to: "fd00:100::/48", via: "fd00:7::2"}]}`
+	plain   = `{cidr: "fd00:7::/64", gateway: "fd00:7::1", mtu: 1400, ra: true, dhcp: {mode: server}}`
+	gateway = `{cidr: "fd00:7::/64", gateway: "fd00:7::2", mtu: 1400, ra: true, dhcp: {mode: server}, routes: [{to: "fd00:100::/48", via: "fd00:7::2"}]}`
 	quiet   = `{cidr: "fd00:7::/64", gateway: "fd00:7::1"}`
 )
 
@@ -212,7 +212,7 @@ func TestForwardingIsOff(t *testing.T) {
 func TestKernelForgetsWrongNetwork(t *testing.T) {
 	t.Parallel()
 	srv, cli := pair(t)
-	p := startProcess(t, srv, file(plain, `{cidr: "fd00:77::/64", interface: eth0, gateway: "fd00:77::1", ra: true}`))
+	p := startProcess(t, srv, file(plain, `{cidr: "fd00:77::/64", interface: eth0, gateway: "fd00:77::1", ra: true, dhcp: {mode: server}}`))
 	awaitRoutes(t, cli, func(s string) bool {
 		return strings.Contains(s, "fd00:7::/64") && strings.Contains(s, "fd00:77::/64")
 	})
@@ -359,7 +359,7 @@ func TestTwoLinks(t *testing.T) {
 	srv, one := pair(t)
 	two := netns.New(t)
 	netns.Link(t, srv, two, "fd00:8::2/64", "")
-	p := startProcess(t, srv, file(plain, `{cidr: "fd00:8::/64", gateway: "fd00:8::2", ra: true}`))
+	p := startProcess(t, srv, file(plain, `{cidr: "fd00:8::/64", gateway: "fd00:8::2", ra: true, dhcp: {mode: server}}`))
 	awaitRoutes(t, one, func(s string) bool { return strings.Contains(s, "fd00:7::/64") && !strings.Contains(s, "fd00:8::") })
 	awaitRoutes(t, two, func(s string) bool {
 		return strings.Contains(s, "fd00:8::/64") && strings.Contains(s, "default via") && !strings.Contains(s, "fd00:7::")
