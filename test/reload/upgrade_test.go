@@ -85,6 +85,10 @@ func (s *stage) upgrade(t *testing.T) time.Duration {
 	return took
 }
 
+// rest is the time between two changes: what waited during one is served before the
+// next, also where clients, servers and the daemon share two cores.
+const rest = time.Second
+
 // Reloads, upgrades in place and restarts under new connections all the time:
 // HELPERD_RATE of them a second, HELPERD_RELOADS reloads, HELPERD_RESTARTS of each kind of restart.
 // Reloads and upgrades lose nothing at all; restarts cut what is under way and refuse nothing.
@@ -104,14 +108,14 @@ func TestRestartsRefuseNothing(t *testing.T) {
 
 	for i := range reloads {
 		s.Apply(t, func(text string) string { return changed(text, i) })
+		time.Sleep(rest)
 	}
-	time.Sleep(time.Second) // the last one under load, too
 	nothing(fmt.Sprintf("%d reloads", reloads))
 	long.pingIdle(t, "after the reloads")
 
 	for i := range restarts {
 		t.Logf("upgrade %d took %s", i+1, s.upgrade(t).Round(time.Millisecond))
-		time.Sleep(time.Second)
+		time.Sleep(3 * rest)
 	}
 	nothing(fmt.Sprintf("%d upgrades", restarts))
 	long.finish(t)
