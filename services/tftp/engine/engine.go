@@ -27,10 +27,10 @@ const mostWorkers = 4
 // New gives an engine that does nothing yet.
 func New(g *guard.Group) (*Engine, error) {
 	e := &Engine{guard: g}
-	// Half of the CPUs: there is more to do on this machine than TFTP, and a
-	// worker that finds more packets at a time wakes fewer others for them.
-	// GOMAXPROCS says less: the daemon counts threads that wait.
-	for range max(1, min(runtime.NumCPU()/2, mostWorkers)) {
+	// One a CPU: fewer find more packets at a time and cost less, and take longer
+	// for all where the clients want the machine, too. GOMAXPROCS says less: the daemon
+	// counts threads that wait.
+	for range min(runtime.NumCPU(), mostWorkers) {
 		w, err := newWorker(e)
 		if err != nil {
 			e.Stop()
