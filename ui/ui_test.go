@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/lb/stats"
@@ -78,16 +79,6 @@ func (r *rig) listen(a netip.AddrPort) {
 	c.Commit()
 }
 
-func free(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
-}
-
 // raw sends a request line and gives status, headers and body.
 func raw(t *testing.T, to netip.AddrPort, method, target string) (*http.Response, string) {
 	t.Helper()
@@ -113,7 +104,7 @@ func raw(t *testing.T, to netip.AddrPort, method, target string) (*http.Response
 
 func TestPages(t *testing.T) {
 	r := newRig(t)
-	at := free(t)
+	at := freeport.On(t, "127.0.0.1")
 	r.listen(at)
 	const html, csv, none = "text/html; charset=utf-8", "text/plain; charset=utf-8", "text/plain; charset=utf-8"
 	for _, tt := range []struct {
@@ -176,7 +167,7 @@ func TestMove(t *testing.T) {
 	if st := r.Status(); st.State != services.Disabled || r.Check(t.Context()) != nil {
 		t.Errorf("%+v", st)
 	}
-	one, two := free(t), free(t)
+	one, two := freeport.On(t, "127.0.0.1"), freeport.On(t, "127.0.0.1")
 	r.listen(one)
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: 10 * time.Second}
 	ask := func(a netip.AddrPort) error {
@@ -213,7 +204,7 @@ func TestMove(t *testing.T) {
 // TestHeader: a header without end is cut by size.
 func TestHeader(t *testing.T) {
 	r := newRig(t)
-	at := free(t)
+	at := freeport.On(t, "127.0.0.1")
 	r.listen(at)
 	resp, _ := raw(t, at, "GET", "/?"+strings.Repeat("a", 2*maxHeader))
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
@@ -224,7 +215,7 @@ func TestHeader(t *testing.T) {
 // TestFlood: who asks again and again costs no more than who asks once a second.
 func TestFlood(t *testing.T) {
 	r := newRig(t)
-	at := free(t)
+	at := freeport.On(t, "127.0.0.1")
 	r.listen(at)
 	begun := time.Now()
 	for range 50 {
@@ -242,7 +233,7 @@ func TestFlood(t *testing.T) {
 // TestOneClient: an address has its share of the connections.
 func TestOneClient(t *testing.T) {
 	r := newRig(t)
-	at := free(t)
+	at := freeport.On(t, "127.0.0.1")
 	r.listen(at)
 	for range maxOfOne {
 		c, err := net.Dial("tcp", at.String())

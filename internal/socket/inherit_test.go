@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/internal/fdstore"
+	"helperd/internal/freeport"
 )
 
 // shelf is a Store that duplicates what it gets, as systemd does.
@@ -80,7 +81,7 @@ func TestSocketsOutliveTheTable(t *testing.T) {
 	store := shelf{}
 	first := newTable(t)
 	first.Keep(store)
-	port := freePort(t)
+	port := freeport.On(t, "127.0.0.1")
 	tcp, udp := Key{Network: "tcp", Addr: port}, Key{Network: "udp", Addr: port}
 	for _, k := range []Key{tcp, udp} {
 		if _, err := first.Acquire(k, Options{Shards: 2}); err != nil {
@@ -170,7 +171,7 @@ func TestWhatIsNotAskedForIsClosed(t *testing.T) {
 	store := shelf{}
 	first := newTable(t)
 	first.Keep(store)
-	gone, released := Key{Network: "tcp", Addr: freePort(t)}, Key{Network: "tcp", Addr: freePort(t)}
+	gone, released := Key{Network: "tcp", Addr: freeport.On(t, "127.0.0.1")}, Key{Network: "tcp", Addr: freeport.On(t, "127.0.0.1")}
 	for _, k := range []Key{gone, released} {
 		if _, err := first.Acquire(k, Options{}); err != nil {
 			t.Fatal(err)
@@ -204,7 +205,7 @@ func TestFalseDescriptorsAreNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	port, other := netip.MustParseAddrPort(l.Addr().String()), freePort(t)
+	port, other := netip.MustParseAddrPort(l.Addr().String()), freeport.On(t, "127.0.0.1")
 	socket := func(kind int, listen bool, addr netip.AddrPort) int {
 		fd, err := unix.Socket(unix.AF_INET, kind, 0)
 		if err != nil {
@@ -232,7 +233,7 @@ func TestFalseDescriptorsAreNotUsed(t *testing.T) {
 		{Name: name, FDs: []int{pair[0]}},
 		{Name: name, FDs: []int{socket(unix.SOCK_DGRAM, false, netip.AddrPort{})}},
 		{Name: name, FDs: []int{socket(unix.SOCK_STREAM, false, netip.AddrPort{})}},
-		{Name: name, FDs: []int{socket(unix.SOCK_STREAM, true, freePort(t))}},
+		{Name: name, FDs: []int{socket(unix.SOCK_STREAM, true, freeport.On(t, "127.0.0.1"))}},
 		{Name: "something else", FDs: []int{socket(unix.SOCK_STREAM, true, netip.AddrPort{})}},
 		{Name: Key{Network: "udp", Addr: port, Device: "lo"}.storeName(), FDs: []int{socket(unix.SOCK_DGRAM, false, port)}},
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 )
 
@@ -26,19 +27,8 @@ func newTable(t *testing.T) *Table {
 	return tb
 }
 
-// freePort is free for both TCP and UDP at the time of asking.
-func freePort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return netip.MustParseAddrPort(l.Addr().String())
-}
-
 func TestSocketIsKeptWhileReferenced(t *testing.T) {
-	tb, k := newTable(t), Key{Network: "udp", Addr: freePort(t)}
+	tb, k := newTable(t), Key{Network: "udp", Addr: freeport.On(t, "127.0.0.1")}
 	first, err := tb.Acquire(k, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +64,7 @@ func TestSocketIsKeptWhileReferenced(t *testing.T) {
 }
 
 func TestClosedDuplicateLeavesTheListener(t *testing.T) {
-	tb, k := newTable(t), Key{Network: "tcp", Addr: freePort(t)}
+	tb, k := newTable(t), Key{Network: "tcp", Addr: freeport.On(t, "127.0.0.1")}
 	s, err := tb.Acquire(k, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +96,7 @@ func TestClosedDuplicateLeavesTheListener(t *testing.T) {
 func TestHeldPortIsNamedAndTakenWhenFree(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		t.Run(network, func(t *testing.T) {
-			tb, addr := newTable(t), freePort(t)
+			tb, addr := newTable(t), freeport.On(t, "127.0.0.1")
 			var other io.Closer
 			var err error
 			if network == "tcp" {
@@ -140,7 +130,7 @@ func TestHeldPortIsNamedAndTakenWhenFree(t *testing.T) {
 }
 
 func TestReleaseEndsWait(t *testing.T) {
-	tb, addr := newTable(t), freePort(t)
+	tb, addr := newTable(t), freeport.On(t, "127.0.0.1")
 	other, err := net.ListenPacket("udp", addr.String())
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +173,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 // When the second shard cannot be used, what was made for the first is not left open.
 func TestFailedDuplicateLeaksNothing(t *testing.T) {
 	tb := newTable(t)
-	s, err := tb.Acquire(Key{Network: "udp", Addr: freePort(t)}, Options{Shards: 2})
+	s, err := tb.Acquire(Key{Network: "udp", Addr: freeport.On(t, "127.0.0.1")}, Options{Shards: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"helperd/internal/freeport"
 	"helperd/plan"
 )
 
@@ -77,7 +78,7 @@ func TestListenerEndsInTime(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	next := r.plan(p.DNS.Forwarders...)
-	next.DNS.Listen = []netip.AddrPort{freeAddr(t, "127.0.0.2")}
+	next.DNS.Listen = []netip.AddrPort{freeport.On(t, "127.0.0.2")}
 	began := time.Now()
 	r.apply(next)
 	for {
@@ -98,7 +99,7 @@ func TestListenerEndsInTime(t *testing.T) {
 func TestReloadsLeakNothing(t *testing.T) {
 	r := newRig(t)
 	ups := []*upstream{newUpstream(t), newUpstream(t)}
-	extra := freeAddr(t, "127.0.0.2")
+	extra := freeport.On(t, "127.0.0.2")
 	variant := func(i int) *plan.Plan {
 		p := r.plan(ups[i%2].addr)
 		if i%3 == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 	"helperd/internal/socket"
 	"helperd/plan"
@@ -36,7 +37,7 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	group := guard.New(nil)
 	log := slog.New(slog.DiscardHandler)
-	r := &rig{t: t, addr: freeAddr(t, "127.0.0.1"), fuse: &guard.Fuse{}, events: timeline.New(time.Now)}
+	r := &rig{t: t, addr: freeport.On(t, "127.0.0.1"), fuse: &guard.Fuse{}, events: timeline.New(time.Now)}
 	sockets := socket.NewTable(group, log)
 	r.Service = New(services.Host{
 		Log: log, Guard: group, Fuse: r.fuse, Sockets: sockets, Events: r.events, Metrics: prometheus.NewRegistry(),
@@ -58,26 +59,6 @@ func (r *rig) start() {
 		cancel()
 		<-ended
 	}
-}
-
-// freeAddr finds a port that is free for UDP and TCP.
-func freeAddr(t testing.TB, ip string) netip.AddrPort {
-	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().(*net.TCPAddr).AddrPort()
-		_ = l.Close()
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-		if err == nil {
-			_ = c.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return netip.AddrPort{}
 }
 
 func (r *rig) apply(p *plan.Plan) {
@@ -146,7 +127,7 @@ type upstream struct {
 
 func newUpstream(t testing.TB) *upstream {
 	t.Helper()
-	u := &upstream{addr: freeAddr(t, "127.0.0.3")}
+	u := &upstream{addr: freeport.On(t, "127.0.0.3")}
 	pc, err := net.ListenPacket("udp", u.addr.String())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"helperd/internal/freeport"
 	"helperd/plan"
 )
 
@@ -87,7 +88,7 @@ func TestAddressesChange(t *testing.T) {
 	r := newRig(t)
 	p := r.plan()
 	r.apply(p)
-	second := freeAddr(t, "127.0.0.2")
+	second := freeport.On(t, "127.0.0.2")
 	both := r.plan()
 	both.DNS.Listen = []netip.AddrPort{r.addr, second}
 	for range 3 {

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"helperd/internal/freeport"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/timeline"
@@ -140,7 +141,7 @@ func TestOnlyTheNetworksMayRecurse(t *testing.T) {
 
 func TestDeadForwarder(t *testing.T) {
 	r := newRig(t)
-	r.apply(r.plan(freeAddr(t, "127.0.0.3")))
+	r.apply(r.plan(freeport.On(t, "127.0.0.3")))
 	for _, name := range []string{"a.example.org.", "b.example.org.", "c.example.org."} {
 		if reply := r.ask("udp", "", name, dns.TypeA); reply.Rcode != dns.RcodeServerFailure {
 			t.Errorf("rcode %s", dns.RcodeToString[reply.Rcode])

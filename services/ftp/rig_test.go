@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 	"helperd/plan"
 	"helperd/services"
@@ -50,7 +51,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 	h := servicetest.NewHost(t, g.dir)
 	g.host, g.fuse, g.events, g.panics = h.Host, h.Fuse, h.Events, h.Panics
 	g.Service = New(g.host)
-	g.server = freePort(t)
+	g.server = freeport.On(t, helperAddr)
 	g.makePlan(t)
 	if edit != nil {
 		edit(g)
@@ -159,16 +160,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not within 10 s: %s", what)
 		}
 	}
-}
-
-func freePort(t testing.TB) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp4", helperAddr+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
 // client speaks FTP as it is written, with nothing between.

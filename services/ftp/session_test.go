@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/timeline"
@@ -55,7 +56,7 @@ func TestOnlyAnonymous(t *testing.T) {
 func TestOnlyMachineNetworks(t *testing.T) {
 	g := newRig(t, func(g *rig) {
 		g.plan.FTP.Machines = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		g.server = freePort(t)
+		g.server = freeport.On(t, helperAddr)
 		g.plan.FTP.Listen = []netip.AddrPort{g.server}
 	})
 	if st := g.state.Load(); st.machine(netip.MustParseAddr("203.0.113.1")) || !st.machine(netip.MustParseAddr("192.0.2.7")) || !st.machine(g.node.IP) {

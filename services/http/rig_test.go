@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"helperd/ca"
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 	"helperd/plan"
 	"helperd/services"
@@ -62,7 +63,7 @@ func newRig(t testing.TB, edit func(*rig)) *rig {
 	g.host.Nodes.Neighbours = g.neighbour
 	g.host.CA, g.host.StateDir = ca.New(dir, time.Now), dir
 	g.Service = New(g.host)
-	g.server = freePort(t)
+	g.server = freeport.On(t, "127.0.0.2")
 	g.makePlan(t)
 	if edit != nil {
 		edit(g)
@@ -268,14 +269,4 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("never: %s", what)
-}
-
-func freePort(t testing.TB) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
 }

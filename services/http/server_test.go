@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/services"
 	"helperd/timeline"
 )
@@ -233,7 +234,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	other := freePort(t)
+	other := freeport.On(t, "127.0.0.2")
 	for i := range 20 {
 		p := *g.plan
 		if i%2 == 0 {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/internal/netns"
 	"helperd/services"
 	"helperd/timeline"
@@ -24,7 +25,7 @@ import (
 // secured gives the rig's plan an HTTPS port.
 func secured(t *testing.T) (func(*rig), netip.AddrPort) {
 	t.Helper()
-	server := freePort(t)
+	server := freeport.On(t, "127.0.0.2")
 	return func(g *rig) {
 		g.plan.HTTP.TLS.Listen = []netip.AddrPort{server}
 		g.plan.HTTP.TLS.Names = []string{"helper", "helper.ocp4.example.com"}

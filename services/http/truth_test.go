@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/timeline"
 )
 
@@ -188,7 +189,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	g.do(t, "GET", poolAddr, kernelPath)
 	eventually(t, "the connection has ended", func() bool { return g.clients.Open() == 0 })
 	fds, routines := count()
-	other := freePort(t)
+	other := freeport.On(t, "127.0.0.2")
 	for i := range 200 {
 		p := *g.plan
 		if i%2 == 0 {

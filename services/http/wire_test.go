@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/internal/netns"
 )
 
@@ -364,7 +365,7 @@ func tryWire(server netip.AddrPort, method, text string) (answer, error) {
 
 func startNginx(t *testing.T, root string) netip.AddrPort {
 	t.Helper()
-	dir, server := t.TempDir(), freePort(t)
+	dir, server := t.TempDir(), freeport.On(t, "127.0.0.2")
 	conf := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log;
 events { worker_connections 64; }

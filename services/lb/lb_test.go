@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 	"helperd/internal/netns"
 	"helperd/internal/socket"
@@ -143,8 +144,8 @@ func freeAddr(t testing.TB, ip string) netip.AddrPort {
 	if err != nil {
 		netns.SkipOrFail(t, "no address "+ip+": "+err.Error())
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	_ = l.Close()
+	return freeport.On(t, ip)
 }
 
 // backend is a real TCP server. It greets with its name when it has one.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 	"helperd/plan"
 	"helperd/services/ntp/clock"
@@ -50,7 +51,7 @@ type rig struct {
 func newRig(t testing.TB, edit func(*rig)) *rig {
 	t.Helper()
 	h := servicetest.NewHost(t, t.TempDir())
-	g := &rig{fuse: h.Fuse, events: h.Events, panics: h.Panics, clock: &fakeClock{}, server: freePort(t)}
+	g := &rig{fuse: h.Fuse, events: h.Events, panics: h.Panics, clock: &fakeClock{}, server: freeport.On(t, helperAddr)}
 	g.clock.state.Store(&kept)
 	node := &plan.Node{Name: "w0", FQDN: nodeName, IP: netip.MustParseAddr(nodeAddr), Cluster: &plan.Cluster{}}
 	g.plan = &plan.Plan{
@@ -87,16 +88,6 @@ func (g *rig) apply(t testing.TB) {
 	g.host.Events.Apply(g.plan)
 	g.host.Nodes.Apply(t.Context(), g.plan)
 	c.Commit()
-}
-
-func freePort(t testing.TB) netip.AddrPort {
-	t.Helper()
-	c, err := net.ListenPacket("udp", helperAddr+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return netip.MustParseAddrPort(c.LocalAddr().String())
 }
 
 // dial is a client of the server at that address.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"helperd/internal/freeport"
 	"helperd/internal/netns"
 	"helperd/services/tftp/packet"
 )
@@ -256,7 +257,7 @@ func TestPeer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		addr := freePort(t)
+		addr := freeport.On(t, "127.0.0.1")
 		cmd := exec.Command("in.tftpd", "-L", "-u", "root", "-s", "-a", addr.String(), "-m", "/dev/null", dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

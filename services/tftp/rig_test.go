@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/internal/freeport"
 	"helperd/internal/guard"
 	"helperd/plan"
 	"helperd/services"
@@ -43,7 +44,7 @@ func newRig(t *testing.T, edit func(*plan.Plan)) *rig {
 	h := servicetest.NewHost(t, dir)
 	g.host, g.fuse, g.events, g.panics = h.Host, h.Fuse, h.Events, h.Panics
 	g.Service = New(g.host)
-	g.server = freePort(t)
+	g.server = freeport.On(t, "127.0.0.1")
 	g.plan = &plan.Plan{}
 	g.plan.TFTP = plan.TFTP{Enabled: true, Listen: []netip.AddrPort{g.server}, Root: filepath.Join(dir, "root")}
 	if err := os.Mkdir(g.plan.TFTP.Root, 0o755); err != nil {
@@ -110,16 +111,6 @@ func (g *rig) seen(t *testing.T, kind timeline.Kind, file string) timeline.Event
 	}
 	t.Fatalf("no event %s of %s in %+v", kind, file, g.events.Since(0))
 	return timeline.Event{}
-}
-
-func freePort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 // wire is a client that sends and takes single packets.

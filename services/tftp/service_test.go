@@ -13,6 +13,7 @@ import (
 
 	pin "github.com/pin/tftp/v3"
 
+	"helperd/internal/freeport"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/tftp/packet"
@@ -32,7 +33,7 @@ func TestReloadDuringTransfers(t *testing.T) {
 	g := newRig(t, nil)
 	want := g.put(t, "f", 400_000)
 	moved := *g.plan
-	other := freePort(t)
+	other := freeport.On(t, "127.0.0.1")
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 8 {
@@ -169,7 +170,7 @@ func TestCheckGivesNoFalseAlarm(t *testing.T) {
 func TestPrepareTakesAndGivesBack(t *testing.T) {
 	g := newRig(t, nil)
 	p := *g.plan
-	other := freePort(t)
+	other := freeport.On(t, "127.0.0.1")
 	p.TFTP.Listen = append(p.TFTP.Listen[:1:1], other)
 	c, err := g.Prepare(t.Context(), &p)
 	if err != nil {
