@@ -270,6 +270,13 @@ func (s *stream) one(front netip.AddrPort, hold time.Duration) {
 	}
 }
 
+// has reports whether each of them has served somebody.
+func (s *stream) has(names ...string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(names, func(n string) bool { return s.served[n] == 0 })
+}
+
 func converse(front netip.AddrPort, hold time.Duration) (who string, err error) {
 	c, err := net.DialTimeout("tcp", front.String(), 20*time.Second)
 	if err != nil {
@@ -340,6 +347,13 @@ func begin(t *testing.T, to mood) *trial {
 		var wg sync.WaitGroup
 		stop := make(chan struct{})
 		x.clients = flow(&wg, front, 50*time.Millisecond, stop)
+		for end := time.Now().Add(20 * time.Second); !x.clients.has("victim", "other"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("clients of %s are not served by both servers", front)
+				close(stop)
+				return
+			}
+		}
 		for ok := false; !ok; {
 			x.victim.next.Store(int32(to))
 			x.turned = <-x.victim.turn
