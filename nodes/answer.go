@@ -10,8 +10,9 @@ import (
 // Answer is what n's boot file says to the machine at addr. It decides (Boot)
 // only when that machine may be n: a person who looks at the file, or another
 // node, must neither take the token from a node that is installing nor spend
-// its boot from disk.
+// its boot from disk. It waits while n's cluster is asked whether it lives: see Apply.
 func (r *Registry) Answer(p *plan.Plan, n *plan.Node, addr netip.Addr) Script {
+	r.await(n)
 	if addr = addr.Unmap(); r.mayBe(p, n, addr) {
 		return r.Boot(n, addr)
 	}

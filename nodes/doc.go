@@ -10,8 +10,8 @@
 // which is tried once more.
 //
 // Clusters of which nothing is known: when the daemon starts without state, all that are in its
-// first configuration; later those that come into the file. If a master of such a cluster answers
-// /readyz at that moment, or an ignition file of it has expired, its nodes are protected: they boot
+// first configuration; later those that come into the file. They are asked. If a master of one answers
+// /readyz within three seconds, or an ignition file of it has expired, its nodes are protected: they boot
 // their disk until `helperd nodes reinstall NAME`. What is added to a cluster later is new and is
 // installed. Where no cluster answered, whoever shows itself within 15 minutes, before it asks for
 // its script, is installed too.

@@ -27,11 +27,12 @@ const (
 )
 
 // Probe asks nodes that wait for evidence whether their system answers, until
-// ctx ends. The balancer knows only of masters that it balances to; a worker has its
+// ctx ends, and sees the questions of Apply to their end. The balancer knows only of masters that it balances to; a worker has its
 // kubelet. The live installer listens on none of these ports.
 func (r *Registry) Probe(ctx context.Context) error {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
+	defer r.asking.Wait()
 	for {
 		select {
 		case <-ctx.Done():

@@ -30,69 +30,82 @@ const (
 	expired = "the certificates of its cluster's ignition files have expired"
 )
 
-// Apply takes over the plan that is about to be served. It first asks whether clusters of which
-// nothing is known live, for at most three seconds, and protects the nodes of those that do: all
-// clusters when the daemon has started without state, later those that come into the file.
+// Apply takes over the plan that is about to be served. Nodes of clusters of which nothing is known
+// are protected if their cluster turns out to live. That is asked while all else is served already:
+// an answer may take three seconds, and only their boot scripts wait for it, in Answer.
 //
 // A node that is gone from the file keeps its state: it is given nothing while it is gone, and is
 // the same machine if it comes back with a MAC that it had.
 func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
-	old := r.plan.Swap(p)
+	r.plan.Store(p)
 	r.clocks.forget(func(fqdn string) bool { return p.NodeByName(fqdn) == nil })
 	defer r.flush()
 	r.mu.Lock()
-	first := r.stateless
-	if first {
+	defer r.mu.Unlock()
+	if r.stateless {
 		r.stateless, r.started = false, r.now()
 	}
-	r.mu.Unlock()
-	switch {
-	case first:
-		r.protect(ctx, p.Clusters)
-	case old != nil:
-		r.protect(ctx, added(old, p))
-	}
-}
-
-// added are the clusters of p that old does not have.
-func added(old, p *plan.Plan) []*plan.Cluster {
-	return slices.DeleteFunc(slices.Clone(p.Clusters), func(cl *plan.Cluster) bool {
-		return slices.ContainsFunc(old.Clusters, func(o *plan.Cluster) bool { return o.Zone == cl.Zone })
-	})
-}
-
-// protect notes which nodes must not be installed although nothing is known of them.
-func (r *Registry) protect(ctx context.Context, clusters []*plan.Cluster) {
-	whys := make([]string, len(clusters))
-	asking := r.guard()
-	for i, cl := range clusters {
-		asking.Go("ask "+cl.Zone, func() {
-			switch {
-			case r.lives(ctx, cl):
-				whys[i] = alive
-			case r.expired(cl):
-				whys[i] = expired
-			}
-		})
-	}
-	asking.Wait()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, cl := range clusters {
-		why := whys[i]
-		if why == "" {
+	for _, cl := range p.Clusters {
+		if r.asked[cl.Zone] != nil || r.knows(cl) {
 			continue
 		}
+		answered := make(chan struct{})
+		r.asked[cl.Zone] = answered
+		r.asking.Go("ask "+cl.Zone, func() {
+			defer close(answered)
+			r.protect(ctx, cl)
+		})
+	}
+}
+
+// knows reports whether there is state of a node of cl. The caller has the lock.
+func (r *Registry) knows(cl *plan.Cluster) bool {
+	return slices.ContainsFunc(cl.Nodes, func(n *plan.Node) bool { return r.nodes[n.FQDN] != nil })
+}
+
+// await returns once it is known whether n's cluster lives.
+func (r *Registry) await(n *plan.Node) {
+	if n.Cluster == nil {
+		return
+	}
+	r.mu.Lock()
+	answered := r.asked[n.Cluster.Zone]
+	r.mu.Unlock()
+	if answered != nil {
+		<-answered
+	}
+}
+
+// protect notes whether the nodes of cl must not be installed although nothing is known of them. It
+// stores them all: a start after this one knows that the question was answered.
+func (r *Registry) protect(ctx context.Context, cl *plan.Cluster) {
+	why := ""
+	switch {
+	case r.lives(ctx, cl):
+		why = alive
+	case r.expired(cl):
+		why = expired
+	}
+	defer r.flush()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.asked, cl.Zone)
+	if ctx.Err() != nil {
+		return // not asked to the end: the next start does
+	}
+	if why != "" {
 		r.log.Warn("nothing is known of this cluster, and nothing is installed in it until `helperd nodes reinstall NAME`", "cluster", cl.Zone, "why", why)
-		for _, n := range cl.Nodes {
-			s := r.get(n)
-			if s.Phase != Armed || s.Ordered || s.ISOToken != "" {
-				continue // the cluster was in the file before
-			}
+	}
+	for _, n := range r.plan.Load().Nodes {
+		if n.Cluster == nil || n.Cluster.Zone != cl.Zone {
+			continue
+		}
+		s := r.get(n)
+		if why != "" && s.Phase == Armed && !s.Ordered && s.ISOToken == "" { // else a person has ordered it meanwhile
 			r.enter(s, Protected)
 			s.Protection = why
-			r.save(s)
 		}
+		r.save(s)
 	}
 }
 

@@ -111,9 +111,7 @@ func TestAnotherBalancer(t *testing.T) {
 func TestStateThatIsKeptProtectsNobody(t *testing.T) {
 	g := newRig(t)
 	p := g.cluster()
-	if err := g.store.SetLastGood([]byte("version: 1")); err != nil { // the daemon has served before
-		t.Fatal(err)
-	}
+	g.Apply(t.Context(), p)
 	g.restart(t)
 	g.alive = map[*plan.Cluster]bool{p.Clusters[0]: true}
 	g.Apply(t.Context(), p)
@@ -247,24 +245,44 @@ func TestExpiredWithoutABootstrapMachine(t *testing.T) {
 	}
 }
 
-// People look at the nodes while clusters are asked.
-func TestClustersAreAskedWithoutTheLock(t *testing.T) {
+// While clusters are asked people look at the nodes, and boot scripts wait.
+func TestClustersAreAskedBesideTheService(t *testing.T) {
 	g := newRig(t)
 	p := g.cluster()
-	asked, answer := make(chan struct{}), make(chan struct{})
-	g.lives = func(context.Context, *plan.Cluster) bool { close(asked); <-answer; return true }
-	applied := make(chan struct{})
-	go func() { g.Apply(t.Context(), p); close(applied) }()
-	<-asked
-	looked := make(chan struct{})
-	go func() { g.State(g.node); close(looked) }()
-	select {
-	case <-looked:
-	case <-time.After(5 * time.Second):
-		t.Error("the lock is held while the network is asked")
+	answer := make(chan struct{})
+	g.lives = func(context.Context, *plan.Cluster) bool { <-answer; return true }
+	g.Registry.Apply(t.Context(), p)
+	if p := g.State(g.node).Phase; p != Armed {
+		t.Errorf("phase %s before an answer", p)
 	}
+	g.Acked(g.node.MACs[0], g.node.IP)
+	script := make(chan Script)
+	go func() { script <- g.Answer(p, g.node, g.node.IP) }()
+	select {
+	case s := <-script:
+		t.Errorf("script %+v before it is known whether the cluster lives", s)
+	case <-time.After(50 * time.Millisecond):
+	}
+	g.Registry.Apply(t.Context(), p) // asks nobody twice
 	close(answer)
-	<-applied
+	if s := <-script; !s.Disk {
+		t.Errorf("script %+v", s)
+	}
+	if p := g.State(g.node).Phase; p != Protected {
+		t.Errorf("phase %s", p)
+	}
+}
+
+// A daemon that ends before the answer asks again.
+func TestClustersAreAskedToTheEnd(t *testing.T) {
+	g := newRig(t)
+	p := g.cluster()
+	ctx, cancel := context.WithCancel(t.Context())
+	g.lives = func(context.Context, *plan.Cluster) bool { cancel(); return false }
+	g.Apply(ctx, p)
+	g.restart(t)
+	g.alive = map[*plan.Cluster]bool{p.Clusters[0]: true}
+	g.Apply(t.Context(), p)
 	if p := g.State(g.node).Phase; p != Protected {
 		t.Errorf("phase %s", p)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"helperd/ignition"
+	"helperd/internal/guard"
 	"helperd/plan"
 	"helperd/state"
 	"helperd/timeline"
@@ -92,9 +93,12 @@ type Registry struct {
 
 	mu        sync.Mutex
 	nodes     map[string]*State
-	dirty     map[string]*State // to be stored, by name
-	stateless bool              // started without state, and no plan was applied yet
-	started   time.Time         // without state; zero: with it
+	dirty     map[string]*State        // to be stored, by name
+	stateless bool                     // started without state, and no plan was applied yet
+	asked     map[string]chan struct{} // clusters of which is not known yet whether they live, by zone; closed when it is
+	started   time.Time                // without state; zero: with it
+
+	asking *guard.Group // the questions to clusters
 
 	storing sync.Mutex // is held over writes to the disk; before mu, if both
 
@@ -110,18 +114,14 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 	r := &Registry{
 		Neighbours: neighbours, Ignition: ignition.New(now),
 		store: store, events: events, log: log, now: now, speaks: speaksTLS,
-		nodes: map[string]*State{}, dirty: map[string]*State{}, proofs: map[proofKey]proof{}, holders: map[netip.Addr]plan.MAC{},
+		nodes: map[string]*State{}, dirty: map[string]*State{}, asked: map[string]chan struct{}{}, proofs: map[proofKey]proof{}, holders: map[netip.Addr]plan.MAC{},
 	}
-	r.lives = r.answers
+	r.lives, r.asking = r.answers, r.guard()
 	stored, err := store.Nodes()
 	if err != nil {
 		return nil, fmt.Errorf("read nodes: %w", err)
 	}
-	last, err := store.LastGood()
-	if err != nil {
-		return nil, fmt.Errorf("read the last good configuration: %w", err)
-	}
-	r.stateless = len(stored) == 0 && len(last) == 0
+	r.stateless = len(stored) == 0
 	for fqdn, b := range stored {
 		s := &State{}
 		if err := json.Unmarshal(b, s); err != nil {

@@ -40,6 +40,12 @@ func newRig(t *testing.T) *rig {
 	return g
 }
 
+// Apply waits for what clusters answer, too.
+func (g *rig) Apply(ctx context.Context, p *plan.Plan) {
+	g.Registry.Apply(ctx, p)
+	g.asking.Wait()
+}
+
 func (g *rig) clock() time.Time { return g.now }
 
 func (g *rig) restart(t *testing.T) {
