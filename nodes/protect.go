@@ -51,6 +51,7 @@ func (r *Registry) Apply(ctx context.Context, p *plan.Plan) {
 		}
 		answered := make(chan struct{})
 		r.asked[cl.Zone] = answered
+		r.log.Info("asking whether the cluster lives; its boot scripts wait", "cluster", cl.Zone)
 		r.asking.Go("ask "+cl.Zone, func() {
 			defer close(answered)
 			r.protect(ctx, cl)
@@ -93,6 +94,7 @@ func (r *Registry) protect(ctx context.Context, cl *plan.Cluster) {
 	if ctx.Err() != nil {
 		return // not asked to the end: the next start does
 	}
+	r.log.Info("asked whether the cluster lives", "cluster", cl.Zone, "master_answers", why == alive)
 	if why != "" {
 		r.log.Warn("nothing is known of this cluster, and nothing is installed in it until `helperd nodes reinstall NAME`", "cluster", cl.Zone, "why", why)
 	}
