@@ -65,7 +65,7 @@ bench-lb: packages-test build ## compare the balancer with haproxy of 1 and 2 th
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 60m -v -run Compare ./test/bench/lb
 
 idle-lb: packages-test build ## hold 10,000 idle tunnels for IDLE (default 10m) through reloads: none may be lost (root)
-	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_IDLE=$${IDLE:-10m} $(GO) test -count=1 -timeout 2h -v -run Idle ./test/bench/lb
+	test/bench/lb/guest/run bin/helperd $${IDLE:-10m}
 
 packages-demo packages-test packages-matrix:
 	@test/packages.sh $(@:packages-%=%)

@@ -138,7 +138,7 @@ install() {
 # What virtual machines boot is unpacked and not installed: it is nothing to
 # this machine. Another architecture's packages are fetched with lists of
 # their own, so that this machine's stay as they are.
-modules='virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk'
+modules='virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk veth'
 apt_for() { # runs the apt command $3 for architecture $1, with its state below $2 if it is not this machine's
     local arch=$1 state=$2 command=$3 options=(-o APT::Sandbox::User=root)
     shift 3
