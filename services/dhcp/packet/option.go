@@ -47,8 +47,10 @@ const (
 	TFTPServerName  = 66
 	BootFileName    = 67
 	UserClass       = 77
+	RapidCommit     = 80
 	RelayInfo       = 82
 	ClientArch      = 93
+	ClientUUID      = 97
 	SubnetSelection = 118
 	DomainSearch    = 119
 	ClasslessRoutes = 121
@@ -58,7 +60,10 @@ const (
 
 	pad            = 0
 	end            = 255
-	linkSelection  = 5 // of RelayInfo
+	linkSelection  = 5  // of RelayInfo
+	serverOverride = 11 // of RelayInfo
+	serverStart    = 44 // sname
+	fileStart      = 108
 	headerSize     = 236
 	cookieSize     = 4
 	optionsStart   = headerSize + cookieSize

@@ -25,6 +25,8 @@ type Reply struct {
 	limit   int
 	must    int // bytes that options still to be written need
 	options []option
+	fields  [2]spare // file and sname, as far as Overload lets options in
+	overlay int      // where the value of option 52 is; 0: not written
 }
 
 type option struct {
@@ -35,6 +37,7 @@ type option struct {
 }
 
 // Start begins a reply of type t to req in buf, which has a capacity of Buffer.
+// Type 0 is the answer to BOOTP.
 func (w *Reply) Start(buf []byte, req *Request, t Type) {
 	b := buf[:optionsStart]
 	clear(b)
@@ -44,11 +47,16 @@ func (w *Reply) Start(buf []byte, req *Request, t Type) {
 	copy(b[24:28], req.raw[24:28]) // giaddr
 	copy(b[28:44], req.raw[28:44]) // chaddr
 	copy(b[headerSize:], cookie[:])
+	w.must = 1 // end
+	w.options = w.options[:0]
+	w.fields, w.overlay = [2]spare{}, 0
+	if t == 0 {
+		w.startBOOTP(b, req)
+		return
+	}
 	w.buf = append(b, MessageType, 1, byte(t))
 	// What the relay put in it takes out again: the client's limit is not for it (RFC 3046 section 2.1).
 	w.limit = min(max(req.MaxSize, smallest)+relayed(req), largest) - ipUDP
-	w.must = 1 // end
-	w.options = w.options[:0]
 }
 
 func relayed(req *Request) int {
@@ -77,7 +85,7 @@ func (w *Reply) addr(off int, a netip.Addr) {
 // File sets the boot file field, unless name is too long for it: then option 67 alone says it.
 func (w *Reply) File(name string) {
 	if len(name) < 128 {
-		copy(w.buf[108:headerSize], name)
+		copy(w.buf[fileStart:headerSize], name)
 	}
 }
 
@@ -121,7 +129,9 @@ func (w *Reply) Finish(params []byte) []byte {
 			w.write(o)
 		}
 	}
-	w.buf = append(w.buf, end)
+	if w.limit > optionsStart {
+		w.buf = append(w.buf, end)
+	}
 	for len(w.buf) < leastMessage {
 		w.buf = append(w.buf, pad)
 	}
@@ -150,7 +160,7 @@ func (w *Reply) write(o *option) bool {
 		reserved = 1
 	}
 	if len(w.buf)+n+reserved > w.limit {
-		return false
+		return w.spill(o, reserved)
 	}
 	for v := o.val; ; { // RFC 3396: a long value in several instances
 		part := v[:min(len(v), 255)]

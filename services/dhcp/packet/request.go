@@ -20,7 +20,8 @@ var (
 // buffer of the Request, and are valid until the next Parse. The zero value is
 // ready for use and is meant to be reused.
 type Request struct {
-	Type      Type // 0: BOOTP
+	Type      Type // 0: BOOTP, or not readable
+	BOOTP     bool // there is no option 53 (RFC 1534)
 	XID       uint32
 	Broadcast bool // the client cannot receive unicast before it has an address
 
@@ -34,6 +35,8 @@ type Request struct {
 	Link netip.Addr
 	// Selected is set when Link came by option 118, which is echoed (RFC 3011).
 	Selected bool
+	// Override is the server id that a relay wants the client to see (option 82.11, RFC 5107).
+	Override netip.Addr
 
 	MAC         plan.MAC // chaddr
 	ID          []byte   // option 61
@@ -42,10 +45,13 @@ type Request struct {
 	Hostname    []byte   // option 12
 	RelayInfo   []byte   // option 82
 	Archs       []byte   // option 93: two bytes each
+	UUID        []byte   // option 97 (RFC 4578 section 2.3): a zero, then 16 bytes
+	Rapid       bool     // option 80: the client takes an ACK for its DISCOVER (RFC 4039)
 	IPXE        bool     // by option 77 or 175
 	MaxSize     int      // option 57 in bytes, IP and UDP headers in it; 0: absent
 
 	raw    []byte
+	bare   bool      // no magic cookie, so no options either
 	areas  [3][]byte // options, file, sname: the order of RFC 3396
 	first  [256]span
 	count  [256]uint8
@@ -65,28 +71,33 @@ func (r *Request) parse(p []byte, op byte) error {
 	if len(p) < optionsStart {
 		return ErrShort
 	}
-	if len(p) > 1<<16-1 || p[0] != op || p[1] != 1 || p[2] != 6 || [cookieSize]byte(p[headerSize:]) != cookie {
+	bare := [cookieSize]byte(p[headerSize:]) == [cookieSize]byte{} // as BOOTP was before RFC 1048
+	if len(p) > 1<<16-1 || p[0] != op || p[1] != 1 || p[2] != 6 || [cookieSize]byte(p[headerSize:]) != cookie && !bare {
 		return ErrForeign
 	}
-	*r = Request{raw: p, joined: r.joined[:0]}
+	*r = Request{raw: p, joined: r.joined[:0], bare: bare}
 	r.Broadcast = p[10]&0x80 != 0
 	r.Client, r.Your, r.Relay = addr(p[12:16]), addr(p[16:20]), addr(p[24:28])
 	r.MAC, r.XID = plan.MAC(p[28:34]), binary.BigEndian.Uint32(p[4:])
 
+	if bare {
+		r.BOOTP = true
+		return nil
+	}
 	r.areas[0] = p[optionsStart:]
 	if !r.index(optionsStart, len(p)) {
 		return ErrOptions
 	}
 	if v := r.option(Overload); len(v) == 1 {
 		if v[0]&overloadFile != 0 {
-			r.areas[1] = p[108:headerSize]
-			if !r.index(108, headerSize) {
+			r.areas[1] = p[fileStart:headerSize]
+			if !r.index(fileStart, headerSize) {
 				return ErrOptions
 			}
 		}
 		if v[0]&overloadServer != 0 {
-			r.areas[2] = p[44:108]
-			if !r.index(44, 108) {
+			r.areas[2] = p[serverStart:fileStart]
+			if !r.index(serverStart, fileStart) {
 				return ErrOptions
 			}
 		}
@@ -144,6 +155,7 @@ func (r *Request) option(code byte) []byte {
 
 // fill reads the options that the server looks at.
 func (r *Request) fill() {
+	r.BOOTP = r.count[MessageType] == 0
 	if v := r.option(MessageType); len(v) == 1 {
 		r.Type = Type(v[0])
 	}
@@ -153,6 +165,10 @@ func (r *Request) fill() {
 	r.Requested, r.Server = addr(r.option(RequestedAddr)), addr(r.option(ServerID))
 	r.ID, r.Params, r.VendorClass = r.option(ClientID), r.option(ParameterList), r.option(VendorClass)
 	r.Hostname, r.RelayInfo, r.Archs = r.option(Hostname), r.option(RelayInfo), r.option(ClientArch)
+	r.Rapid = r.count[RapidCommit] > 0
+	if v := r.option(ClientUUID); len(v) == 17 && v[0] == 0 {
+		r.UUID = v
+	}
 
 	// iPXE writes its user class bare; RFC 3004 wants a length before each.
 	class := r.option(UserClass)
@@ -161,10 +177,13 @@ func (r *Request) fill() {
 	if a := addr(r.option(SubnetSelection)); a.IsValid() {
 		r.Link, r.Selected = a, true
 	}
-	// Only a relay may speak for another link: a client's own 82.5 says nothing.
-	if a := addr(suboption(r.RelayInfo, linkSelection)); a.IsValid() && r.Relay.IsValid() {
+	if !r.Relay.IsValid() {
+		return // only a relay may speak for another link or server: a client's own 82 says nothing
+	}
+	if a := addr(suboption(r.RelayInfo, linkSelection)); a.IsValid() {
 		r.Link, r.Selected = a, false
 	}
+	r.Override = addr(suboption(r.RelayInfo, serverOverride))
 }
 
 func suboption(b []byte, code byte) []byte {

@@ -71,6 +71,14 @@ func TestParse(t *testing.T) {
 		},
 		{"subnet selection", message(nil, 53, 1, 1, 118, 4, 10, 9, 0, 0, 255), Request{Type: Discover, Link: addr4("10.9.0.0"), Selected: true}},
 		{"size and architecture", message(nil, 53, 1, 1, 57, 2, 0xff, 0, 93, 2, 0, 7, 255), Request{Type: Discover, MaxSize: 65280, Archs: []byte{0, 7}}},
+		{
+			"server id override by a relay", message(func(b []byte) { b[24] = 10 }, 53, 1, 1, 82, 6, 11, 4, 10, 9, 0, 1, 255),
+			Request{Type: Discover, Relay: addr4("10.0.0.0"), Override: addr4("10.9.0.1"), RelayInfo: []byte{11, 4, 10, 9, 0, 1}},
+		},
+		{
+			"no server id override without a relay", message(nil, 53, 1, 1, 82, 6, 11, 4, 10, 9, 0, 1, 255),
+			Request{Type: Discover, RelayInfo: []byte{11, 4, 10, 9, 0, 1}},
+		},
 		{"wrong lengths are as absent", message(nil, 53, 2, 1, 1, 50, 3, 10, 0, 0, 57, 1, 9, 255), Request{}},
 	}
 	for _, tt := range tests {
