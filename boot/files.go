@@ -83,7 +83,7 @@ func Files(p *plan.Plan) *Resolver {
 // for, so any folder may stand before their names. Only Ethernet (01) and whole
 // addresses are known: the shorter addresses that loaders try afterwards mean
 // many machines. holder is the node that the asking address was given to by
-// our DHCP, or nil: the file does not say which machine has which UUID, so UUIDs
+// our DHCP, or nil: the file need not say which machine has which UUID, so UUIDs
 // and shared names mean the holder.
 //
 // When it finds nothing under a name that means one machine, the File says in

@@ -86,6 +86,18 @@ func TestBadFiles(t *testing.T) {
 		{"IPv6 in ip", "ip: 192.168.7.21", "ip: fd00::21", []string{`21:69: is an IPv6 address where an IPv4 one belongs; move it to ip6`}},
 		{"no address", ", ip: 192.168.7.21", "", []string{`21:9: node "worker0": no address; write such as ip: 192.168.7.3`}},
 		{"balancer on a node", "    domain:", "    address: 192.168.7.11\n    domain:", []string{`21:69: node "master0": address 192.168.7.11 is already used by the balancer of cluster "ocp4" (line 14)`}},
+		// uuid and client id
+		{"UUID", "name: worker0,", "name: worker0, uuid: 4c4c4544,", []string{`21:31: "4c4c4544" is not a UUID; write it as dmidecode -s system-uuid prints it`}},
+		{"UUID of no machine", "name: worker0,", "name: worker0, uuid: 00000000-0000-0000-0000-000000000000,", []string{`21:31: is what boards without a UUID say`}},
+		{"UUID of many machines", "name: worker0,", "name: worker0, uuid: 03000200-0400-0500-0006-000700080009,", []string{`21:31: is what boards without a UUID say`}},
+		{"duplicate UUID", "hosts:\n", "hosts:\n  - {name: a.example.com, ip: 192.168.7.41, client_id: ab, uuid: 4c4c4544-0051-3510-8052-b4c04f4a3132}\n  - {name: b.example.com, ip: 192.168.7.42, client_id: cd, uuid: 4c4c4544-0051-3510-8052-b4c04f4a3132}\n", []string{`24:66: host "b.example.com": UUID 4c4c4544-0051-3510-8052-b4c04f4a3132 is already used by host "a.example.com" (line 23)`}},
+		{"UUID in the other order", "hosts:\n", "hosts:\n  - {name: a.example.com, ip: 192.168.7.41, client_id: ab, uuid: 4c4c4544-0051-3510-8052-b4c04f4a3132}\n  - {name: b.example.com, ip: 192.168.7.42, client_id: cd, uuid: 44454c4c-5100-1035-8052-b4c04f4a3132}\n", []string{`24:66: is that of host "a.example.com" (line 23) with the bytes in the other order`}},
+		{"UUID and nothing else", "hosts:\n", "hosts:\n  - {name: a.example.com, ip: 192.168.7.41, uuid: 4c4c4544-0051-3510-8052-b4c04f4a3132}\n", []string{`23:51: warning: host "a.example.com": only firmware tells its uuid; the operating system gets another address or none, write mac or client_id too`}},
+		{"node with a UUID and no MAC", `mac: "52:54:00:00:00:03"`, "uuid: 4c4c4544-0051-3510-8052-b4c04f4a3132", []string{`21:45: node "worker0": boot files and ignition go by MAC; write mac too`}},
+		{"node with a client id and no MAC", `mac: "52:54:00:00:00:03"`, "client_id: w0", []string{`21:50: node "worker0": boot files and ignition go by MAC; write mac too`}},
+		{"short client id", "name: worker0,", "name: worker0, client_id: x,", []string{`21:36: client id "x" has 1 bytes; DHCP has 2 to 254 of them`}},
+		{"duplicate client id", "hosts:\n", "hosts:\n  - {name: a.example.com, ip: 192.168.7.41, client_id: ab}\n  - {name: b.example.com, ip: 192.168.7.42, client_id: \"61:62\"}\n", []string{`24:56: host "b.example.com": client id ab is already used by host "a.example.com" (line 23)`}},
+		{"client id of IPv6", "hosts:\n", "  - name: six\n    domain: example.com\n    nodes: [{name: a, role: master, mac: \"52:54:00:00:00:0a\", ip6: \"fd00::1\", client_id: abc}]\nhosts:\n", []string{`24:68: address fd00::1 is in none of the networks`, `24:90: uuid and client_id are of IPv4, and there is no ip`}},
 		// networks
 		{"gateway outside", "gateway: 192.168.7.1", "gateway: 192.168.8.1", []string{`5:14: gateway 192.168.8.1 is outside of the network`}},
 		{"no gateway", "    gateway: 192.168.7.1\n", "", []string{`4:5: warning: network 192.168.7.0/24: no gateway`}},

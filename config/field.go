@@ -91,6 +91,8 @@ var examples = map[reflect.Type]string{
 	reflect.TypeFor[AddrPort]():     `"192.168.7.2:9418"`,
 	reflect.TypeFor[AddrPorts]():    `"192.168.7.2:9418"`,
 	reflect.TypeFor[MAC]():          `"52:54:00:60:72:67"`,
+	reflect.TypeFor[UUID]():         "4c4c4544-0051-3510-8052-b4c04f4a3132",
+	reflect.TypeFor[ClientID]():     `"01:52:54:00:60:72:67"`,
 	reflect.TypeFor[Duration]():     "90s",
 }
 

@@ -33,6 +33,8 @@ var patterns = map[reflect.Type]string{
 	reflect.TypeFor[AddrPort]():     `^(` + addrPattern + `|` + portPattern + `)$`,
 	reflect.TypeFor[Range]():        `^` + addrPattern + ` *- *` + addrPattern + `$`,
 	reflect.TypeFor[PortRange]():    `^\d{1,5} *- *\d{1,5}$`,
+	reflect.TypeFor[UUID]():         `^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`,
+	reflect.TypeFor[ClientID]():     `^.{2,761}$`,
 	reflect.TypeFor[Duration]():     `^(\d+|(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+)$`,
 }
 

@@ -159,6 +159,10 @@ type Node struct {
 	Role string `yaml:"role" jsonschema:"required,enum=bootstrap,enum=master,enum=worker,enum=arbiter"`
 	// MAC address, or a list of them. Without one the node gets no DHCP.
 	MAC MACs `yaml:"mac"`
+	// UUID of the firmware, as dmidecode prints it. It finds the node when a card asks that is not in mac; operating systems do not send it.
+	UUID UUID `yaml:"uuid"`
+	// ClientID is the DHCP client id (option 61), as a text or as hex bytes with colons. It finds the node when a card asks that is not in mac.
+	ClientID ClientID `yaml:"client_id"`
 	// IP is the IPv4 address.
 	IP netip.Addr `yaml:"ip"`
 	// IP6 is the IPv6 address. DHCPv6 gives it to the node's MAC.
@@ -191,6 +195,10 @@ type Host struct {
 	IP6 netip.Addr `yaml:"ip6"`
 	// MAC address, or a list of them.
 	MAC MACs `yaml:"mac"`
+	// UUID of the firmware, as dmidecode prints it. DHCP goes by it when the MAC is in no list; operating systems do not send it.
+	UUID UUID `yaml:"uuid"`
+	// ClientID is the DHCP client id (option 61), as a text or as hex bytes with colons. DHCP goes by it when MAC and UUID are in no list.
+	ClientID ClientID `yaml:"client_id"`
 }
 
 // DNS configures the name server.

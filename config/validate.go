@@ -20,6 +20,8 @@ type validator struct {
 
 	addresses map[netip.Addr]owner
 	macs      map[MAC]owner
+	uuids     map[UUID]owner
+	ids       map[ClientID]owner
 	names     map[string]owner // full names, without a trailing dot
 }
 
@@ -30,6 +32,8 @@ type owner struct{ who, path string }
 func (v *validator) validate() {
 	v.addresses = map[netip.Addr]owner{}
 	v.macs = map[MAC]owner{}
+	v.uuids = map[UUID]owner{}
+	v.ids = map[ClientID]owner{}
 	v.names = map[string]owner{}
 	v.helper()
 	v.networks()

@@ -139,6 +139,8 @@ func (v *validator) node(p string, c Cluster, n Node, named bool) {
 	}
 	v.machine(p, who, n.IP, n.IP6, "add its network")
 	v.claimMACs(p+".mac", who, n.MAC)
+	v.identity(p, who, n.IP, n.UUID, n.ClientID)
+	v.needsMAC(p, who, n)
 	v.commandLine(p, who, n)
 	for _, a := range v.c.Artifacts {
 		if a.Name == c.Artifacts && a.Name != "" && a.Stream == (Source{}) && n.Arch != a.Arch && v.c.Written(p+".arch") && !v.broken(p+".arch") {

@@ -19,12 +19,16 @@ func (v *validator) hosts() {
 				v.errorf(p+".name", "%s: a host needs its full name; write such as %s.example.com", who, h.Name)
 			}
 			v.claimName(p+".name", who, h.Name)
-			if len(h.MAC) > 0 {
+			if len(h.MAC) > 0 || h.ClientID != "" || !h.UUID.IsZero() {
 				v.hostName(p+".name", who, h.Name)
 			}
 		}
 		v.machine(p, who, h.IP, h.IP6, "write it under dns.records if it is only to be found by name")
 		v.claimMACs(p+".mac", who, h.MAC)
+		v.identity(p, who, h.IP, h.UUID, h.ClientID)
+		if !h.UUID.IsZero() && len(h.MAC) == 0 && h.ClientID == "" {
+			v.warnf(p+".uuid", "%s: only firmware tells its uuid; the operating system gets another address or none, write mac or client_id too", who)
+		}
 	}
 }
 

@@ -139,7 +139,7 @@ func (b backend) Leases() []api.Lease {
 		return rows
 	}
 	for _, r := range slices.Concat(p.DHCP.Reservations, p.DHCP6.Reservations) {
-		rows = append(rows, api.Lease{Kind: "reservation", Node: r.Node, Lease: state.Lease{Address: r.Address, MAC: r.MAC, Hostname: r.Hostname, State: state.Bound}})
+		rows = append(rows, api.Lease{Kind: "reservation", Node: r.Node, Lease: state.Lease{Address: r.Address, MAC: r.MAC, ClientID: []byte(r.ClientID), Hostname: r.Hostname, State: state.Bound}})
 	}
 	for _, l := range slices.Concat(find[*dhcp.Service](b.Daemon).Leases(), find[*dhcp6.Service](b.Daemon).Leases()) {
 		rows = append(rows, api.Lease{Kind: "pool", Lease: l})

@@ -59,7 +59,7 @@ func (b *builder) topology() {
 		for _, cn := range cc.Nodes {
 			n := &Node{
 				Name: cn.Name, FQDN: cn.Name + "." + cl.Zone, Cluster: cl, Role: Role(cn.Role),
-				MACs: cn.MAC, IP: cn.IP, IP6: cn.IP6, Arch: cn.Arch, Ingress: cn.Ingress != nil && *cn.Ingress,
+				MACs: cn.MAC, UUID: cn.UUID, ID: cn.ClientID, IP: cn.IP, IP6: cn.IP6, Arch: cn.Arch, Ingress: cn.Ingress != nil && *cn.Ingress,
 			}
 			cl.Nodes = append(cl.Nodes, n)
 			b.p.Nodes = append(b.p.Nodes, n)
@@ -67,7 +67,7 @@ func (b *builder) topology() {
 		b.p.Clusters = append(b.p.Clusters, cl)
 	}
 	for _, h := range b.c.Hosts {
-		b.p.Hosts = append(b.p.Hosts, Host{Name: h.Name, IP: h.IP, IP6: h.IP6, MACs: h.MAC})
+		b.p.Hosts = append(b.p.Hosts, Host{Name: h.Name, IP: h.IP, IP6: h.IP6, MACs: h.MAC, UUID: h.UUID, ID: h.ClientID})
 	}
 }
 

@@ -18,7 +18,8 @@ const (
 	reservationLease = 7 * 24 * time.Hour
 )
 
-// dhcp derives the subnets and, for each MAC in them, a reservation an address.
+// dhcp derives the subnets and, for each MAC in them, a reservation an address. A
+// host without a MAC has one for its UUID or client id.
 func (b *builder) dhcp() {
 	for i := range b.c.Networks {
 		n := &b.c.Networks[i]
@@ -34,17 +35,20 @@ func (b *builder) dhcp() {
 	}
 	for _, n := range b.p.Nodes {
 		for _, m := range n.MACs {
-			r := Reservation{MAC: m, Node: n.FQDN, Hostname: n.FQDN, Domain: n.Cluster.Zone, Search: []string{n.Cluster.Zone}}
+			r := Reservation{MAC: m, UUID: n.UUID, ClientID: n.ID, Node: n.FQDN, Hostname: n.FQDN, Domain: n.Cluster.Zone, Search: []string{n.Cluster.Zone}}
 			b.reserve(r, n.IP, b.bootFiles(n, m))
 			b.reserve(r, n.IP6, b.bootURLs(n, m))
 		}
 	}
 	for _, h := range b.p.Hosts {
 		_, domain, _ := strings.Cut(h.Name, ".")
-		for _, m := range h.MACs {
-			r := Reservation{MAC: m, Hostname: h.Name, Domain: domain, Search: []string{domain}}
+		r := Reservation{UUID: h.UUID, ClientID: h.ID, Hostname: h.Name, Domain: domain, Search: []string{domain}}
+		for _, r.MAC = range h.MACs {
 			b.reserve(r, h.IP, nil)
 			b.reserve(r, h.IP6, nil)
+		}
+		if len(h.MACs) == 0 && (!h.UUID.IsZero() || h.ID != "") {
+			b.reserve(r, h.IP, nil)
 		}
 	}
 }
@@ -60,6 +64,7 @@ func (b *builder) reserve(r Reservation, a netip.Addr, files *BootFiles) {
 	case a.Is4():
 		b.p.DHCP.Reservations = append(b.p.DHCP.Reservations, r)
 	case b.dhcpMode(i) == ModeServer:
+		r.UUID, r.ClientID = UUID{}, ""
 		b.p.DHCP6.Reservations = append(b.p.DHCP6.Reservations, r)
 	}
 }

@@ -56,9 +56,12 @@ type Route struct {
 	Via netip.Addr
 }
 
-// Reservation is a fixed address for one MAC.
+// Reservation is a fixed address for one MAC. UUID and ClientID are of IPv4 only;
+// a machine with several MACs has them in each of its reservations.
 type Reservation struct {
-	MAC      MAC
+	MAC      MAC      // zero: a host that is known by UUID or ClientID alone
+	UUID     UUID     // zero: not known
+	ClientID ClientID // empty: not known
 	Address  netip.Addr
 	Node     string // FQDN of the node; empty for hosts
 	Hostname string // option 12, or 39 of DHCPv6

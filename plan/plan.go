@@ -16,6 +16,12 @@ import (
 // MAC is an Ethernet address.
 type MAC = config.MAC
 
+// UUID is that of a machine, in the order in which it is printed.
+type UUID = config.UUID
+
+// ClientID is option 61 of DHCP as bytes.
+type ClientID = config.ClientID
+
 // ParseMAC reads six hex bytes separated by colons or dashes.
 func ParseMAC(s string) (MAC, error) { return config.ParseMAC(s) }
 
@@ -101,6 +107,8 @@ type Node struct {
 	Cluster *Cluster
 	Role    Role
 	MACs    []MAC
+	UUID    UUID     // zero: not known
+	ID      ClientID // empty: not known
 	IP      netip.Addr
 	IP6     netip.Addr
 	Arch    string
@@ -114,6 +122,8 @@ type Host struct {
 	IP   netip.Addr
 	IP6  netip.Addr
 	MACs []MAC
+	UUID UUID     // zero: not known
+	ID   ClientID // empty: not known
 }
 
 // Addresses are the node's addresses, IPv4 first.

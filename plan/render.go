@@ -151,6 +151,11 @@ func (r Route) String() string { return fmt.Sprintf("%s via %s", r.To, r.Via) }
 
 func (r Reservation) String() string {
 	ws := words{fmt.Sprintf("reservation %s %s", r.MAC, r.Address)}
+	if r.MAC.IsZero() {
+		ws[0] = "reservation " + r.Address.String()
+	}
+	ws.add("uuid", r.UUID)
+	ws.add("client id", r.ClientID)
 	ws.add("hostname", r.Hostname)
 	ws.add("domain", r.Domain)
 	ws.add("search", strings.Join(r.Search, " "))
