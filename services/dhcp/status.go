@@ -65,7 +65,7 @@ func (s *Service) counters() map[string]uint64 {
 		"discover": c.Received[packet.Discover], "request": c.Received[packet.Ask], "decline": c.Received[packet.Decline],
 		"release": c.Received[packet.Release], "inform": c.Received[packet.Inform],
 		"offer": c.Sent[packet.Offer], "ack": c.Sent[packet.Ack], "nak": c.Sent[packet.Nak],
-		"refused": c.Refused, "pool_full": c.Full, "no_network": c.NoSubnet,
+		"bootp": c.Sent[0], "refused": c.Refused, "pool_full": c.Full, "no_network": c.NoSubnet,
 		"malformed": s.malformed.Load(), "overflow": s.overflow.Load(), "unsent": s.unsent.Load(),
 		"transactions": s.transactions.Load(), "failed_transactions": s.failures.Load(),
 	}

@@ -58,13 +58,18 @@ func limitedBroadcast() netip.Addr { return netip.AddrFrom4([4]byte{255, 255, 25
 func (e *Engine) write(q *request, t packet.Type, addr netip.Addr, lease int64) string {
 	n, w := q.subnet, &e.reply
 	w.Start(q.answer.buf[packet.Headers:], q.Request, t)
-	if t == packet.Ack {
+	if t != packet.Offer {
 		w.Client(q.Client)
 	}
 	w.Your(addr)
-	w.AddMust(packet.ServerID, n.serverID)
-	if addr.IsValid() {
+	if t != 0 {
+		w.AddMust(packet.ServerID, e.serverID(q))
+	}
+	if addr.IsValid() && t != 0 {
 		e.writeTimes(q, lease)
+	}
+	if t == packet.Ack && q.Type == packet.Discover {
+		w.AddMust(packet.RapidCommit, nil)
 	}
 	w.AddMust(packet.SubnetMask, n.mask)
 	options := n.options
@@ -76,9 +81,27 @@ func (e *Engine) write(q *request, t packet.Type, addr netip.Addr, lease int64) 
 		w.Add(o.code, o.val)
 	}
 	c := choose(files, &q.client)
-	e.writeBoot(n, c)
+	e.writeBoot(n, c, t)
+	if !q.client.boots {
+		w.Overload()
+	}
 	e.finish(q, t, addr)
 	return c.String()
+}
+
+// serverID is the value of option 54: this server, or what a relay that is to
+// hear all of the client's requests names in its place (RFC 5107).
+func (e *Engine) serverID(q *request) []byte {
+	if !q.Override.IsValid() {
+		return q.subnet.serverID
+	}
+	a := q.Override.As4()
+	return e.bytes(string(a[:]))
+}
+
+// addressed reports whether q names no other server.
+func (e *Engine) addressed(q *request) bool {
+	return !q.Server.IsValid() || e.policy.ours[q.Server] || q.Server == q.Override
 }
 
 func (e *Engine) writeTimes(q *request, lease int64) {
@@ -94,12 +117,18 @@ func (e *Engine) writeTimes(q *request, lease int64) {
 	e.reply.AddMust(packet.RebindingTime, e.times.rebind[:])
 }
 
-// writeBoot says in every place that firmware looks at what to load, in OFFER and ACK alike.
-func (e *Engine) writeBoot(n *Subnet, c choice) {
+// writeBoot says in every place that firmware looks at what to load, in OFFER and
+// ACK alike. BOOTP knows the header only.
+func (e *Engine) writeBoot(n *Subnet, c choice, t packet.Type) {
 	w := &e.reply
 	if c.file != "" {
 		w.Next(n.Server)
 		w.File(c.file)
+	}
+	if t == 0 {
+		return
+	}
+	if c.file != "" {
 		if c.http {
 			w.AddMust(packet.VendorClass, e.bytes(classHTTP))
 		}
@@ -125,7 +154,7 @@ func (e *Engine) bytes(s string) []byte {
 func (e *Engine) writeNak(q *request, reason string) {
 	w := &e.reply
 	w.Start(q.answer.buf[packet.Headers:], q.Request, packet.Nak)
-	w.AddMust(packet.ServerID, q.subnet.serverID)
+	w.AddMust(packet.ServerID, e.serverID(q))
 	w.AddMust(packet.Message, e.bytes(reason))
 	if q.Relay.IsValid() {
 		w.SetBroadcast() // RFC 2131 section 4.3.2: the client may be on the wrong network
@@ -138,6 +167,9 @@ func (e *Engine) finish(q *request, t packet.Type, addr netip.Addr) {
 	w, a := &e.reply, q.answer
 	if len(q.ID) > 0 {
 		w.AddMust(packet.ClientID, q.ID)
+	}
+	if q.client.boots && len(q.UUID) > 0 && t != packet.Nak {
+		w.AddMust(packet.ClientUUID, q.UUID) // the PXE specification 2.1 wants it back
 	}
 	if q.Selected {
 		link := q.Link.As4()

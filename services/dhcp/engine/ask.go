@@ -22,7 +22,7 @@ const (
 // address that the client remembers, in RENEWING and REBINDING the one it has
 // (RFC 2131 section 4.3.2).
 func (e *Engine) ask(q *request) {
-	if q.Server.IsValid() && !e.policy.ours[q.Server] {
+	if !e.addressed(q) {
 		e.choseOther(q)
 		return
 	}
@@ -56,7 +56,7 @@ func (e *Engine) choseOther(q *request) {
 		e.heard(q.subnet, Foreign{Server: q.Server}, q.now, q.answer)
 		return
 	}
-	if f, ok := e.foreign[q.subnet.Prefix]; ok && f.Server == q.Server && q.now-f.heard < foreignFor {
+	if f, ok := e.rival(q.subnet, q.now); ok && f.Server == q.Server {
 		return // known
 	}
 	if last, ok := e.probed[q.subnet.Prefix]; ok && q.now-last < hearsayEvery {

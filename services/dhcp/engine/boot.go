@@ -12,6 +12,7 @@ import (
 // client is what asks: an operating system, or firmware or a loader that wants to boot.
 type client struct {
 	boots bool
+	bootp bool // knows no DHCP; firmware of that age does nothing but boot
 	ipxe  bool
 	http  bool   // UEFI HTTP Boot
 	archs []byte // option 93; the first one that we have a file for counts
@@ -23,8 +24,8 @@ const (
 )
 
 func clientOf(req *packet.Request) client {
-	c := client{ipxe: req.IPXE, archs: req.Archs[:len(req.Archs)&^1], http: hasPrefix(req.VendorClass, classHTTP)}
-	c.boots = c.ipxe || c.http || len(c.archs) > 0 || hasPrefix(req.VendorClass, classPXE)
+	c := client{bootp: req.BOOTP, ipxe: req.IPXE, archs: req.Archs[:len(req.Archs)&^1], http: hasPrefix(req.VendorClass, classHTTP)}
+	c.boots = c.bootp || c.ipxe || c.http || len(c.archs) > 0 || hasPrefix(req.VendorClass, classPXE)
 	if !c.http && len(c.archs) > 0 {
 		c.http = isHTTP(c.arch(0))
 	}
@@ -77,6 +78,8 @@ func (c *client) kind() string {
 	switch {
 	case !c.boots:
 		return "operating system"
+	case c.bootp:
+		return "BOOTP"
 	case c.ipxe:
 		return "iPXE"
 	case c.http:

@@ -78,7 +78,7 @@ func TestConformance(t *testing.T) {
 		{"INFORM", nil, stranger, dhcpv4.MessageTypeInform, mod(ciaddr("192.168.67.222")), ack, "0.0.0.0"},
 		{"INFORM from elsewhere", nil, stranger, dhcpv4.MessageTypeInform, mod(ciaddr("8.8.8.8")), silence, ""},
 		{"INFORM where strangers are ignored", nil, stranger, dhcpv4.MessageTypeInform, mod(ciaddr("10.30.8.20")), silence, ""},
-		{"BOOTP", nil, node, 0, nil, silence, ""},
+		{"BOOTP of a stranger", nil, stranger, 0, nil, silence, ""},
 		{"a server's message", nil, node, offer, nil, silence, ""},
 		{"multicast MAC", nil, plan.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, discover, nil, silence, ""},
 	}

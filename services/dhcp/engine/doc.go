@@ -3,12 +3,13 @@
 // go in, answer and lease record come out. One writer drives it.
 //
 // Machines of the plan are found by MAC, whatever client id their firmware,
-// loader and system use, and always get the same address. Others get pool
+// loader and system use, else by UUID or client id, and always get the same
+// address, by BOOTP too (RFC 951, 1534). A client that asks for it gets its
+// address for its first word (RFC 4039), unless another server is on the network. Others get pool
 // addresses by client id, then MAC: the same one again as long as it is free,
 // else one that was never used, else the one that has been free longest. An
 // offered address is held for a minute. A machine in no list whose firmware
 // asks to boot from the network gets no answer: it must not reach an installer.
 //
-// Left out: conflict probes before an offer, rapid commit (RFC 4039), proxy
-// DHCP, leasequery, and the server id override of relays (RFC 5107).
+// Left out: conflict probes before an offer, proxy DHCP, and leasequery.
 package engine

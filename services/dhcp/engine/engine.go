@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"helperd/plan"
 	"helperd/services/dhcp/packet"
 	"helperd/state"
 	"helperd/timeline"
@@ -89,8 +88,12 @@ func (e *Engine) Handle(req *packet.Request, link []*Subnet, now int64, a *Answe
 	e.current = request{Request: req, subnet: n, link: link, now: now, client: clientOf(req), answer: a}
 	q := &e.current
 	q.id = req.ID[:min(len(req.ID), 255)]
-	q.reservation = e.policy.reservation(req.MAC, n)
+	q.reservation = e.policy.reservation(req, n)
 	switch kind {
+	case 0:
+		if req.BOOTP {
+			e.bootp(q)
+		}
 	case packet.Discover:
 		e.discover(q)
 	case packet.Ask:
@@ -119,10 +122,13 @@ type request struct {
 func (e *Engine) discover(q *request) {
 	if q.reservation != nil {
 		e.discovered(q)
-		if e.occupied(q) {
-			return
+		switch {
+		case e.occupied(q):
+		case e.rapid(q):
+			e.ack(q, q.reservation.Address, seconds(q.subnet.ReservationLease))
+		default:
+			e.offer(q, q.reservation.Address)
 		}
-		e.offer(q, q.reservation.Address)
 		return
 	}
 	if e.refused(q) {
@@ -142,6 +148,10 @@ func (e *Engine) discover(q *request) {
 			return
 		}
 	}
+	if e.rapid(q) {
+		e.bind(q, b)
+		return
+	}
 	e.offer(q, b.addr)
 }
 
@@ -155,6 +165,11 @@ func (e *Engine) discovered(q *request) {
 func (e *Engine) offer(q *request, addr netip.Addr) {
 	file := e.write(q, packet.Offer, addr, 0)
 	e.tell(q, timeline.DHCPOffer, addr, file)
+	e.unbootable(q, addr, file)
+}
+
+// unbootable tells of a node that wants a boot file and gets none.
+func (e *Engine) unbootable(q *request, addr netip.Addr, file string) {
 	if r := q.reservation; file == "" && q.client.boots && r != nil && r.Node != "" {
 		e.tell(q, timeline.BootRefused, addr, q.client.lacks(r.Boot))
 	}
@@ -162,7 +177,7 @@ func (e *Engine) offer(q *request, addr netip.Addr) {
 
 // decline puts an address that a client found in use into quarantine.
 func (e *Engine) decline(q *request) {
-	if q.Server.IsValid() && !e.policy.ours[q.Server] {
+	if !e.addressed(q) {
 		return
 	}
 	if r := q.reservation; r != nil {
@@ -186,7 +201,7 @@ func (e *Engine) decline(q *request) {
 // release frees an address; its last client gets it again while nobody else needed it.
 func (e *Engine) release(q *request) {
 	b := e.table.find(q.subnet, q.MAC, q.id)
-	if q.reservation != nil || b == nil || b.addr != q.Client || b.state != bound || !b.live(q.now) {
+	if !e.addressed(q) || q.reservation != nil || b == nil || b.addr != q.Client || b.state != bound || !b.live(q.now) {
 		return
 	}
 	e.table.set(b, bound, q.now)
@@ -244,14 +259,6 @@ func (e *Engine) Leases(now int64) []state.Lease {
 	}
 	slices.SortFunc(out, func(a, b state.Lease) int { return a.Address.Compare(b.Address) })
 	return out
-}
-
-// elsewhere gives any reservation of mac, or nil.
-func (p *Policy) elsewhere(mac plan.MAC) *reservation {
-	if list := p.byMAC[mac]; len(list) > 0 {
-		return list[0]
-	}
-	return nil
 }
 
 func (p *Policy) exact(prefix netip.Prefix) *Subnet {

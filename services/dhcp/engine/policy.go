@@ -16,6 +16,8 @@ import (
 type Policy struct {
 	subnets []*Subnet // longest prefix first
 	byMAC   map[plan.MAC][]*reservation
+	byUUID  map[plan.UUID][]*reservation // in both orders that firmware writes
+	byID    map[string][]*reservation
 	owners  map[netip.Addr][]*reservation // by reserved address
 	ours    map[netip.Addr]bool           // server ids that are this machine
 	barred  map[netip.Addr]bool           // never given from a pool: reserved, gateways, this machine
@@ -55,7 +57,7 @@ func timesOf(seconds int64) (t times) {
 // Compile encodes what d says. local are this machine's own addresses.
 func Compile(d *plan.DHCP, local []netip.Addr) (*Policy, error) {
 	p := &Policy{
-		byMAC: map[plan.MAC][]*reservation{}, owners: map[netip.Addr][]*reservation{},
+		byMAC: map[plan.MAC][]*reservation{}, byUUID: map[plan.UUID][]*reservation{}, byID: map[string][]*reservation{}, owners: map[netip.Addr][]*reservation{},
 		ours: map[netip.Addr]bool{}, barred: map[netip.Addr]bool{},
 	}
 	if !d.Enabled {
@@ -81,7 +83,7 @@ func Compile(d *plan.DHCP, local []netip.Addr) (*Policy, error) {
 	slices.SortStableFunc(p.subnets, func(a, b *Subnet) int { return cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()) })
 	for i := range d.Reservations {
 		if err := p.reserve(&d.Reservations[i]); err != nil {
-			return nil, fmt.Errorf("reservation of %s: %w", d.Reservations[i].MAC, err)
+			return nil, fmt.Errorf("reservation of %s: %w", d.Reservations[i].Address, err)
 		}
 	}
 	return p, nil
@@ -110,7 +112,7 @@ func (p *Policy) reserve(r *plan.Reservation) error {
 		return err
 	}
 	entry := &reservation{r, n, options}
-	p.byMAC[r.MAC] = append(p.byMAC[r.MAC], entry)
+	p.index(entry)
 	p.owners[r.Address] = append(p.owners[r.Address], entry)
 	p.barred[r.Address] = true
 	return nil
@@ -160,21 +162,6 @@ func (p *Policy) at(a netip.Addr) *Subnet {
 	return nil
 }
 
-// reservation gives what mac has in n, or nil.
-func (p *Policy) reservation(mac plan.MAC, n *Subnet) *reservation {
-	for _, r := range p.byMAC[mac] {
-		if r.subnet == n {
-			return r
-		}
-	}
-	return nil
-}
-
-// owns reports whether a is reserved for mac.
-func (p *Policy) owns(mac plan.MAC, a netip.Addr) bool {
-	return slices.ContainsFunc(p.owners[a], func(r *reservation) bool { return r.MAC == mac })
-}
-
 // pick finds the network of a request that came in on link. More than one
 // network may share a link: the one that knows the machine goes first, then
 // one whose pool may have the address that it asks for, then one with a pool.
@@ -192,7 +179,7 @@ func (p *Policy) pick(req *packet.Request, link []*Subnet) *Subnet {
 	}
 	var best *Subnet
 	for _, n := range link {
-		if p.reservation(req.MAC, n) != nil {
+		if p.reservation(req, n) != nil {
 			return n
 		}
 		if best == nil || n.pooled() && (!best.pooled() || n.Prefix.Contains(req.Requested)) {

@@ -73,8 +73,10 @@ func TestNoAddressTwice(t *testing.T) {
 			switch rapid.IntRange(0, 12).Draw(rt, "step") {
 			case 0:
 				send(dhcpv4.MessageTypeDiscover, requested(rapid.SampledFrom(addrs).Draw(rt, "wanted")))
-			case 1, 2:
+			case 1:
 				send(dhcpv4.MessageTypeDiscover)
+			case 2:
+				send(dhcpv4.MessageTypeDiscover, opt(80, ""))
 			case 3, 4:
 				if offered[mac] != "" {
 					send(dhcpv4.MessageTypeRequest, server("192.168.67.2"), requested(offered[mac]))

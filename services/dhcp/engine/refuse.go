@@ -31,21 +31,24 @@ const (
 	refusedElsewhere = "elsewhere"
 	refusedBoot      = "boot"
 	refusedForeign   = "foreign"
+	refusedBOOTP     = "bootp"
 )
 
 // refused reports whether a machine without a reservation in the network gets no answer, and tells why.
 func (e *Engine) refused(q *request) bool {
 	reason := ""
-	f, foreign := e.foreign[q.subnet.Prefix]
+	f, foreign := e.rival(q.subnet, q.now)
 	switch {
 	case !q.subnet.pooled():
 		reason = refusedUnknown
-		if e.policy.elsewhere(q.MAC) != nil {
+		if e.policy.elsewhere(q.Request) != nil {
 			reason = refusedElsewhere
 		}
+	case q.BOOTP:
+		reason = refusedBOOTP
 	case q.client.boots:
 		reason = refusedBoot
-	case foreign && q.now-f.heard < foreignFor:
+	case foreign:
 		reason = refusedForeign
 	default:
 		return false
@@ -60,9 +63,12 @@ func (e *Engine) refused(q *request) bool {
 func (e *Engine) explain(q *request, reason string, f *Foreign) string {
 	switch reason {
 	case refusedElsewhere:
-		r := e.policy.elsewhere(q.MAC)
+		r := e.policy.elsewhere(q.Request)
 		return fmt.Sprintf("MAC %s asks on network %s, but its address %s (%s) is in %s; connect it to that network or change its ip in helper.yaml",
 			q.MAC, q.subnet.Prefix, r.Address, r.Hostname, r.subnet.Prefix)
+	case refusedBOOTP:
+		return fmt.Sprintf("MAC %s asks by BOOTP, which keeps an address for ever, so the pool of network %s has none for it; add it to helper.yaml",
+			q.MAC, q.subnet.Prefix)
 	case refusedBoot:
 		return fmt.Sprintf("MAC %s wants to boot from the network (%s) and is in no node of network %s in helper.yaml; add it to a node if it is to be installed",
 			q.MAC, q.client.String(), q.subnet.Prefix)
@@ -84,7 +90,7 @@ func (e *Engine) full(q *request) {
 // would disturb both; the other one's next renewal is refused.
 func (e *Engine) occupied(q *request) bool {
 	b := e.table.byAddr[q.reservation.Address]
-	if b == nil || b.state != bound || !b.live(q.now) || e.policy.owns(b.mac, b.addr) {
+	if b == nil || b.state != bound || !b.live(q.now) || b.mac == q.MAC || e.policy.owns(b) {
 		return false
 	}
 	e.tell(q, timeline.DHCPFailed, b.addr, fmt.Sprintf("the reserved address is still leased to MAC %s from when it was in the pool, until %s at the latest; release it there, or choose another ip",
@@ -120,11 +126,17 @@ func (e *Engine) heard(n *Subnet, f Foreign, now int64, a *Answer) {
 	e.foreign[n.Prefix] = f
 }
 
+// rival is the other server that was heard on n within the last ten minutes, if any.
+func (e *Engine) rival(n *Subnet, now int64) (Foreign, bool) {
+	f, ok := e.foreign[n.Prefix]
+	return f, ok && now-f.heard < foreignFor
+}
+
 // Foreign are the other DHCP servers that were heard within the last ten minutes.
 func (e *Engine) Foreign(now int64) []Foreign {
 	var out []Foreign
 	for _, n := range e.policy.subnets {
-		if f, ok := e.foreign[n.Prefix]; ok && now-f.heard < foreignFor {
+		if f, ok := e.rival(n, now); ok {
 			out = append(out, f)
 		}
 	}
