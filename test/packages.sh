@@ -23,6 +23,8 @@ dig bind9-dnsutils bind-utils
 nslookup bind9-dnsutils bind-utils
 udhcpc udhcpc busybox
 dhclient isc-dhcp-client dhcp-client
+dhcpcd dhcpcd-base dhcpcd
+bootpc bootpc -
 dhcrelay isc-dhcp-relay dhcp-relay
 chronyd chrony chrony
 ntpdate ntpsec-ntpdate ntpsec
