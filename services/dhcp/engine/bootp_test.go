@@ -42,6 +42,13 @@ func TestBOOTP(t *testing.T) {
 	if got := l.send(plan.MAC{0x52, 0x54, 0, 0x44, 0, 1}, bootp); got == nil || got.BootFileName != "" || yiaddr(got) != ip("192.168.67.20") {
 		t.Errorf("a host without boot files: %v", got)
 	}
+	taken := basic()
+	a := l.lease(stranger)
+	taken.Reservations = append(taken.Reservations, plan.Reservation{MAC: other, Address: a, Hostname: "h.example.com"})
+	l.adopt(taken)
+	if got := l.send(other, bootp); got != nil {
+		t.Errorf("an address that somebody still leases was given away: %s", got.Summary())
+	}
 	l.now++
 	if got := l.send(stranger, bootp); got != nil || len(l.last.Events) != 1 || !strings.Contains(l.last.Events[0].Detail, "asks by BOOTP") {
 		t.Errorf("a stranger: %v, %v", got, l.last.Events)

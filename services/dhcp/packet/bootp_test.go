@@ -45,7 +45,7 @@ func TestReplyToBOOTP(t *testing.T) {
 		w.File("undionly.kpxe")
 		w.AddMust(SubnetMask, []byte{255, 0, 0, 0})
 		w.Add(Router, []byte{10, 0, 0, 1})
-		w.Add(Hostname, []byte("a-host-name-of-thirty-bytes.ab"))
+		w.Add(Hostname, []byte("a-host-name-of-42-bytes.ocp4.example.com.a"))
 		w.Add(DomainName, []byte("installs.example.com")) // has no room in 64 bytes
 		if len(req.RelayInfo) > 0 {
 			w.AddMust(RelayInfo, req.RelayInfo)
@@ -59,8 +59,8 @@ func TestReplyToBOOTP(t *testing.T) {
 		size  int
 	}{
 		{"300 bytes", message(nil, append([]byte{255}, make([]byte, 59)...)...), []byte{1, 3, 12}, 300},
-		{"a longer request", message(nil, append([]byte{255}, make([]byte, 99)...)...), []byte{1, 3, 12, 15}, 307},
-		{"what the relay added is not the client's", message(nil, append([]byte{82, 4, 1, 2, 'p', '1', 255}, make([]byte, 53)...)...), []byte{1, 3, 12, 82}, 300},
+		{"a longer request", message(nil, append([]byte{255}, make([]byte, 99)...)...), []byte{1, 3, 12, 15}, 319},
+		{"what the relay added is not the client's", message(nil, append([]byte{82, 4, 1, 2, 'p', '1', 255}, make([]byte, 53)...)...), []byte{1, 3, 12, 82}, 303},
 	} {
 		b := reply(c.in)
 		if diff := cmp.Diff(c.codes, codes(b)); diff != "" || len(b) != c.size {

@@ -76,3 +76,15 @@ func TestOverload(t *testing.T) {
 		}
 	}
 }
+
+// A relay does not look into the fields for what it must take out again.
+func TestMustNeverOverloads(t *testing.T) {
+	var w Reply
+	w.Start(make([]byte, Buffer), parsed(t, message(nil, 53, 1, 1, 255)), Offer)
+	w.Overload()
+	w.AddMust(ClientID, make([]byte, 250))
+	w.AddMust(RelayInfo, make([]byte, 60)) // does not fit any more
+	if diff := cmp.Diff([]byte{53, 61}, codes(w.Finish(nil))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
