@@ -169,7 +169,7 @@ func (e *Engine) finish(q *request, t packet.Type, addr netip.Addr) {
 		w.AddMust(packet.ClientID, q.ID)
 	}
 	if q.client.boots && len(q.UUID) > 0 && t != packet.Nak {
-		w.AddMust(packet.ClientUUID, q.UUID) // the PXE specification 2.1 wants it back
+		w.AddMust(packet.ClientUUID, e.bytes("\x00"+string(q.UUID))) // the PXE specification 2.1 wants it back
 	}
 	if q.Selected {
 		link := q.Link.As4()

@@ -158,7 +158,7 @@ func (e *Engine) discover(q *request) {
 // discovered tells what kind of client asks; the text is built only when it is told.
 func (e *Engine) discovered(q *request) {
 	if e.notes.allow(noteKey{q.MAC, timeline.DHCPDiscover, q.client.kind()}, q.reservation != nil, q.now) {
-		e.add(q, timeline.DHCPDiscover, netip.Addr{}, q.client.String())
+		e.add(q, timeline.DHCPDiscover, netip.Addr{}, q.client.String()+q.unlisted())
 	}
 }
 

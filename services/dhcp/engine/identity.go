@@ -33,7 +33,7 @@ func (p *Policy) known(req *packet.Request) []*reservation {
 		return list
 	}
 	if len(req.UUID) > 0 {
-		if list := p.byUUID[plan.UUID(req.UUID[1:])]; len(list) > 0 {
+		if list := p.byUUID[plan.UUID(req.UUID)]; len(list) > 0 {
 			return list
 		}
 	}
@@ -63,4 +63,12 @@ func (p *Policy) owns(b *binding) bool {
 	return slices.ContainsFunc(p.owners[b.addr], func(r *reservation) bool {
 		return r.MAC == b.mac || len(r.ClientID) > 0 && (b.id == string(r.ClientID) || b.id == "\x00"+string(r.ClientID))
 	})
+}
+
+// unlisted says that a node is known by something else than its MAC; empty: it is not so.
+func (q *request) unlisted() string {
+	if r := q.reservation; r == nil || r.Node == "" || r.MAC == q.MAC {
+		return ""
+	}
+	return "; known by its uuid or client_id. MAC " + q.MAC.String() + " is not in its mac: add it there, for ignition files go by MAC"
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -54,6 +55,9 @@ func TestFoundBy(t *testing.T) {
 			continue
 		case got == nil:
 			continue
+		}
+		if told := len(l.last.Events) > 0 && strings.Contains(l.last.Events[0].Detail, "is not in its mac"); told != (want == ip("192.168.67.10")) {
+			t.Errorf("%s: events %v", c.name, l.last.Events)
 		}
 		if ack := l.lease(c.mac, c.mods...); ack != want {
 			t.Errorf("%s: leased %s", c.name, ack)

@@ -28,7 +28,7 @@ func TestParseBOOTP(t *testing.T) {
 		{"UUID of another kind", message(nil, append(append([]byte{53, 1, 1, 97, 17, 1}, make([]byte, 16)...), 255)...), false, false, "", false, false},
 	} {
 		r := parsed(t, c.in)
-		if r.BOOTP != c.bootp || r.bare != c.bare || string(r.Hostname) != c.hostname || r.Rapid != c.rapid || len(r.UUID) == 17 != c.ofPXE {
+		if r.BOOTP != c.bootp || r.bare != c.bare || string(r.Hostname) != c.hostname || r.Rapid != c.rapid || len(r.UUID) == 16 != c.ofPXE {
 			t.Errorf("%s: BOOTP %v, bare %v, host name %q, rapid %v, UUID %x", c.name, r.BOOTP, r.bare, r.Hostname, r.Rapid, r.UUID)
 		}
 	}

@@ -45,7 +45,7 @@ type Request struct {
 	Hostname    []byte   // option 12
 	RelayInfo   []byte   // option 82
 	Archs       []byte   // option 93: two bytes each
-	UUID        []byte   // option 97 (RFC 4578 section 2.3): a zero, then 16 bytes
+	UUID        []byte   // 16 bytes of option 97 (RFC 4578 section 2.3)
 	Rapid       bool     // option 80: the client takes an ACK for its DISCOVER (RFC 4039)
 	IPXE        bool     // by option 77 or 175
 	MaxSize     int      // option 57 in bytes, IP and UDP headers in it; 0: absent
@@ -165,10 +165,10 @@ func (r *Request) fill() {
 	r.Requested, r.Server = addr(r.option(RequestedAddr)), addr(r.option(ServerID))
 	r.ID, r.Params, r.VendorClass = r.option(ClientID), r.option(ParameterList), r.option(VendorClass)
 	r.Hostname, r.RelayInfo, r.Archs = r.option(Hostname), r.option(RelayInfo), r.option(ClientArch)
-	r.Rapid = r.count[RapidCommit] > 0
 	if v := r.option(ClientUUID); len(v) == 17 && v[0] == 0 {
-		r.UUID = v
+		r.UUID = v[1:]
 	}
+	r.Rapid = r.count[RapidCommit] > 0
 
 	// iPXE writes its user class bare; RFC 3004 wants a length before each.
 	class := r.option(UserClass)
