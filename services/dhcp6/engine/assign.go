@@ -52,7 +52,9 @@ func (e *Engine) solicit(q *request) {
 	rapid := q.options.GetOne(dhcpv6.OptionRapidCommit)
 	decide := e.offer
 	if rapid != nil {
-		decide = e.bind
+		decide = func(q *request, id string, named []netip.Addr) outcome {
+			return e.bind(q, id, slices.DeleteFunc(named, func(a netip.Addr) bool { return !q.onLink(a) })) // they are hints
+		}
 	}
 	ias, addrs := e.answerIAs(q, decide)
 	switch {
@@ -114,6 +116,9 @@ func (e *Engine) answerIAs(q *request, decide func(*request, string, []netip.Add
 		if o.addr.IsValid() {
 			addrs = append(addrs, o.addr)
 		}
+	}
+	if q.kind == dhcpv6.MessageTypeRebind {
+		return out, addrs // what is not given here may be another server's
 	}
 	for _, ia := range q.options.IATA() {
 		out = append(out, &dhcpv6.OptIATA{IaId: ia.IaId, Options: dhcpv6.IdentityOptions{Options: dhcpv6.Options{

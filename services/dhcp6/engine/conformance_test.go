@@ -196,6 +196,8 @@ func TestConformance(t *testing.T) {
 		{"8415 18.3.1", "rapid commit: Reply at once with the option", nil, node, sol, mods{ia(1), rapid}, want(rep, gives(own), has(dhcpv6.OptionRapidCommit))},
 		{"8415 18.3.1", "rapid commit from the pool", nil, stranger, sol, mods{ia(1), rapid}, want(rep, givesPool)},
 		{"8415 18.3.1", "rapid commit and nothing to give: Advertise", nil, node, sol, mods{dhcpv6.WithIATA([4]byte{1}), rapid}, want(adv, lacks(dhcpv6.OptionRapidCommit))},
+		{"8415 18.3.1", "rapid commit with a hint of another network: the hint alone is ignored", nil, node, sol, mods{ia(1, alien), rapid}, want(rep, gives(own))},
+		{"8415 18.3.1", "the same from the pool, with one hint that is good", nil, stranger, sol, mods{ia(1, alien, free), rapid}, want(rep, gives(free))},
 		{"8415 18.3", "a machine of no list, no pool: silence", func(l *lab) { d := basic(); d.Subnets[0].IgnoreUnknown = true; l.adopt(d) }, stranger, sol, mods{ia(1)}, none},
 		{"5970 2", "a machine of no list wants to boot: silence", nil, stranger, sol, mods{ia(1), pxe}, none},
 		{"5970 2", "the same by Information-request", nil, stranger, info, mods{pxe}, none},
@@ -226,6 +228,7 @@ func TestConformance(t *testing.T) {
 		{"8415 18.3.5", "Rebind of a reserved address by a stranger: for no time", nil, stranger, reb, mods{ia(1, own)}, want(rep, lives(own, 0))},
 		{"8415 18.3.5", "Rebind of an address that may be another server's: silence", nil, stranger, reb, mods{ia(1, ip("fd00:67::77"))}, none},
 		{"8415 18.3.5", "Rebind of an address of another link: for no time", nil, stranger, reb, mods{ia(1, alien)}, want(rep, lives(alien, 0))},
+		{"8415 18.3.5", "Rebind of a prefix, which is another server's: silence", nil, stranger, reb, mods{dhcpv6.WithOption(&dhcpv6.OptIAPD{IaId: [4]byte{1}}), dhcpv6.WithIATA([4]byte{1})}, none},
 		{"8415 16.7", "Rebind with a server id is dropped", nil, node, reb, mods{ia(1, own), ours}, none},
 		{"8415 18.3.7", "Release of a node's address", nil, node, rel, mods{ia(1, own), ours}, want(rep, top(iana.StatusSuccess), lacks(dhcpv6.OptionIANA))},
 		{"8415 18.3.7", "Release of what is not known: Success, the IA has NoBinding", nil, stranger, rel, mods{ia(5, free), ours}, want(rep, top(iana.StatusSuccess), says(5, iana.StatusNoBinding))},
@@ -301,6 +304,9 @@ func TestIdentify(t *testing.T) {
 		{"a cloned disk brings another node's DUID: the card counts", eui64(stranger), duidLL(other), plan.MAC{}, netip.Addr{}},
 		{"a DUID of a card that is in no list, on a node's card", eui64(node), duidLL(other), plan.MAC{}, own},
 		{"nothing tells", random, uuid, plan.MAC{}, netip.Addr{}},
+		{"a DUID-UUID of another length is a DUID too", eui64(node), &dhcpv6.DUIDOpaque{Type: dhcpv6.DUID_UUID, Data: []byte{1, 2, 3}}, plan.MAC{}, own},
+		{"a DUID-EN without a number", eui64(node), &dhcpv6.DUIDOpaque{Type: dhcpv6.DUID_EN, Data: []byte{1}}, plan.MAC{}, own},
+		{"a DUID-LL without an address", eui64(node), &dhcpv6.DUIDOpaque{Type: dhcpv6.DUID_LL, Data: []byte{0}}, plan.MAC{}, own},
 		{"a DUID-LL that is no Ethernet", random, &dhcpv6.DUIDLL{HWType: 32, LinkLayerAddr: node[:]}, plan.MAC{}, netip.Addr{}},
 	}
 	for _, tt := range tests {

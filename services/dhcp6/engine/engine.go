@@ -171,11 +171,6 @@ func (e *Engine) received(m *message) {
 // valid reports whether m is one for this server (RFC 8415 section 16).
 func (e *Engine) valid(m *message) bool {
 	client, server := m.options.ClientID(), m.options.ServerID()
-	if client != nil {
-		if n := len(client.ToBytes()); n < 3 || n > longestDUID {
-			return false
-		}
-	}
 	switch m.kind {
 	case dhcpv6.MessageTypeSolicit, dhcpv6.MessageTypeConfirm, dhcpv6.MessageTypeRebind:
 		return client != nil && server == nil

@@ -30,7 +30,7 @@ func FuzzHandle(f *testing.F) {
 			if len(answer) == 0 {
 				continue
 			}
-			if _, err := dhcpv6.FromBytes(answer); err != nil {
+			if _, err := read(answer); err != nil {
 				t.Fatalf("answer %x: %v", answer, err)
 			}
 			if n := len(l.e.table.byAddr); n > 4 {

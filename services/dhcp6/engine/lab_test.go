@@ -108,7 +108,7 @@ func (l *lab) send(from netip.Addr, m *dhcpv6.Message) *dhcpv6.Message {
 	if len(b) == 0 {
 		return nil
 	}
-	got, err := dhcpv6.MessageFromBytes(b)
+	got, err := read(b)
 	if err != nil {
 		l.t.Fatalf("answer cannot be read: %v", err)
 	}
@@ -116,6 +116,25 @@ func (l *lab) send(from netip.Addr, m *dhcpv6.Message) *dhcpv6.Message {
 		l.t.Error("answer has another transaction id")
 	}
 	return got
+}
+
+// read gives the message to the client. Its DUID comes back as it was sent, be it one
+// that the library does not know how to read.
+func read(b []byte) (*dhcpv6.Message, error) {
+	for dhcpv6.MessageType(b[0]) == dhcpv6.MessageTypeRelayReply {
+		var o dhcpv6.Options
+		if err := o.FromBytesWithParser(b[relayHeader:], asBytes); err != nil {
+			return nil, err
+		}
+		b = o.GetOne(dhcpv6.OptionRelayMsg).ToBytes()
+	}
+	m := &dhcpv6.Message{MessageType: dhcpv6.MessageType(b[0]), TransactionID: dhcpv6.TransactionID(b[1:4])}
+	return m, m.Options.FromBytesWithParser(b[4:], func(code dhcpv6.OptionCode, b []byte) (dhcpv6.Option, error) {
+		if code == dhcpv6.OptionClientID {
+			return lenient(code, b)
+		}
+		return dhcpv6.ParseOption(code, b)
+	})
 }
 
 // ask sends a message of the kind from a machine with a DUID-LL and an EUI-64 address.

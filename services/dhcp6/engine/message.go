@@ -16,6 +16,9 @@ const (
 	relayHeader = 34 // type, hops, link address, peer address
 	mostHops    = 8  // HOP_COUNT_LIMIT, RFC 8415 section 7.6
 	longestDUID = 130
+	// mostAsked is how many IAs a message may have: what says that there is nothing for
+	// one is longer than the IA, and whom the answer goes to may be forged.
+	mostAsked = 32
 )
 
 // layer is one Relay-forward around the client's message (RFC 8415 section 9.1).
@@ -57,7 +60,29 @@ func parse(b []byte) (*message, error) {
 		return nil, errMalformed
 	}
 	m.kind, m.xid = dhcpv6.MessageType(b[0]), dhcpv6.TransactionID(b[1:4])
-	return m, m.options.FromBytesWithParser(b[4:], lenient)
+	if err := m.options.FromBytesWithParser(b[4:], lenient); err != nil {
+		return nil, err
+	}
+	return m, m.bounded()
+}
+
+// bounded gives an error for a message that is larger than any client's would be.
+func (m *message) bounded() error {
+	asked := 0
+	for _, o := range m.options.Options {
+		switch o.Code() {
+		case dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD:
+			asked++
+		case dhcpv6.OptionClientID, dhcpv6.OptionServerID:
+			if n := len(o.ToBytes()); n < 3 || n > longestDUID { // RFC 8415 section 11.1
+				return errMalformed
+			}
+		}
+	}
+	if asked > mostAsked {
+		return errMalformed
+	}
+	return nil
 }
 
 func asBytes(code dhcpv6.OptionCode, b []byte) (dhcpv6.Option, error) {
@@ -68,13 +93,26 @@ func asBytes(code dhcpv6.OptionCode, b []byte) (dhcpv6.Option, error) {
 var needed = []dhcpv6.OptionCode{dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD}
 
 // lenient keeps an option that firmware has built wrong as bytes, and does not
-// drop the message for it.
+// drop the message for it. A DUID is opaque (RFC 8415 section 11): one that is not
+// as its type wants it is one all the same.
 func lenient(code dhcpv6.OptionCode, b []byte) (dhcpv6.Option, error) {
 	o, err := dhcpv6.ParseOption(code, b)
-	if err != nil && !slices.Contains(needed, code) {
+	switch {
+	case err == nil:
+		return o, nil
+	case !slices.Contains(needed, code):
 		return asBytes(code, b)
+	case len(b) < 2:
+		return nil, err
 	}
-	return o, err
+	duid := &dhcpv6.DUIDOpaque{Type: dhcpv6.DUIDType(binary.BigEndian.Uint16(b)), Data: b[2:]}
+	switch code {
+	case dhcpv6.OptionClientID:
+		return dhcpv6.OptClientID(duid), nil
+	case dhcpv6.OptionServerID:
+		return dhcpv6.OptServerID(duid), nil
+	}
+	return nil, err
 }
 
 // wrap puts reply into one Relay-reply for each relay (RFC 8415 section 19.3).
