@@ -76,6 +76,7 @@ func (s *Service) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.news:
 		case <-tick.C:
 		}
 	}

@@ -21,9 +21,11 @@ type Service struct {
 	state atomic.Pointer[state] // nil before the first Commit
 	// changed tells Serve that state has other sockets than before.
 	changed chan struct{}
-	clock   Clock
-	kept    atomic.Pointer[clock.State]
-	header  atomic.Pointer[packet.Header] // of all answers, as kept says
+	// news tells watch the same: who is told of a time server now is asked after now.
+	news   chan struct{}
+	clock  Clock
+	kept   atomic.Pointer[clock.State]
+	header atomic.Pointer[packet.Header] // of all answers, as kept says
 	// served are the addresses of plan.NTP.Given where somebody answers.
 	served    atomic.Pointer[map[netip.AddrPort]bool]
 	precision int8
@@ -41,7 +43,7 @@ type Clock interface {
 func New(h services.Host) *Service { return newService(h, clock.NewHost()) }
 
 func newService(h services.Host, c Clock) *Service {
-	s := &Service{host: h, clock: c, changed: make(chan struct{}, 1), precision: clock.Precision(), begun: time.Now(), others: othersEvery}
+	s := &Service{host: h, clock: c, changed: make(chan struct{}, 1), news: make(chan struct{}, 1), precision: clock.Precision(), begun: time.Now(), others: othersEvery}
 	s.served.Store(&map[netip.AddrPort]bool{})
 	s.kept.Store(&clock.State{})
 	s.describeMetrics()
@@ -107,9 +109,11 @@ type change struct {
 // Commit implements services.Change.
 func (c *change) Commit() {
 	old := c.service.state.Swap(c.state)
-	select {
-	case c.service.changed <- struct{}{}:
-	default: // Serve is told already
+	for _, to := range []chan struct{}{c.service.changed, c.service.news} {
+		select {
+		case to <- struct{}{}:
+		default: // it is told already
+		}
 	}
 	if old != nil {
 		old.release()

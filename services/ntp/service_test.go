@@ -191,6 +191,29 @@ func TestDisabled(t *testing.T) {
 	}
 }
 
+// Nodes that boot while a new file or program takes over are told of the time server too:
+// nobody waits for the next look at the clock.
+func TestServedAtOnce(t *testing.T) {
+	g := newRig(t, nil)
+	g.ready(t)
+	off := *g.plan
+	off.NTP.Given = nil
+	on := g.plan
+	for range 3 {
+		g.plan = &off
+		g.apply(t)
+		until(t, "no server", func() bool { return !g.Served(g.server) })
+		begun := time.Now()
+		g.plan = on
+		g.apply(t)
+		g.ready(t)
+		if took := time.Since(begun); took < lookEvery/2 {
+			return // whether the machine is slow or a tick is waited for shows in three tries
+		}
+	}
+	t.Errorf("an address is served and nobody is told so for half of %s", lookEvery)
+}
+
 func TestWildcard(t *testing.T) {
 	g := newRig(t, func(g *rig) {
 		g.plan.NTP.Listen = []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), g.server.Port())}

@@ -43,6 +43,8 @@ func TestParse(t *testing.T) {
 		{"ntpdig", ntpdig, Request{Version: 4, Transmit: 0xeeb41b28942db000}, Client},
 		{"SNTP 3", sntp3, Request{Version: 3}, Client},
 		{"version 1", "0b" + sntp3[2:], Request{Version: 1}, Client},
+		{"version 1, which has no modes", "08" + sntp3[2:], Request{Version: 1}, Client},
+		{"no mode, version 3", "18" + sntp3[2:], Request{}, Other},
 		{"version 2", "13" + sntp3[2:], Request{Version: 2}, Client},
 		{"version 0", "03" + sntp3[2:], Request{}, Other},
 		{"version 5", "2b" + sntp3[2:], Request{}, Other},

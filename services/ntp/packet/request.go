@@ -36,7 +36,9 @@ func (r *Request) Parse(p []byte) Verdict {
 	}
 	// Modes 6 and 7 have packets of their own, shorter than a header.
 	r.Version = p[0] >> 3 & 7
-	if p[0]&7 != ModeClient || r.Version < 1 || r.Version > 4 {
+	// Version 1 had no modes (RFC 1059): its clients send 0, which no answer has.
+	client := p[0]&7 == ModeClient || p[0]&7 == 0 && r.Version == 1
+	if !client || r.Version < 1 || r.Version > 4 {
 		return Other
 	}
 	if len(p) < HeaderLen {
