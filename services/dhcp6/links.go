@@ -3,50 +3,13 @@ package dhcp6
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/netif"
 	"helperd/services/dhcp6/engine"
 )
-
-// iface is a network interface of this machine.
-type iface struct {
-	name  string
-	index int
-	addrs []netip.Addr // IPv6, without zones
-}
-
-func interfaces() ([]iface, error) {
-	list, err := net.Interfaces()
-	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
-	}
-	var out []iface
-	for _, ifi := range list {
-		row := iface{name: ifi.Name, index: ifi.Index}
-		addrs, err := ifi.Addrs()
-		if err != nil {
-			continue // it went away meanwhile
-		}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && !p.Addr().Is4In6() {
-				row.addrs = append(row.addrs, p.Addr())
-			}
-		}
-		out = append(out, row)
-	}
-	return out, nil
-}
-
-func localAddrs(list []iface) (out []netip.Addr) {
-	for _, i := range list {
-		out = append(out, i.addrs...)
-	}
-	return out
-}
 
 // place is an interface to be served, with the networks that are on it. A
 // place without networks serves relays only.
@@ -59,26 +22,26 @@ type place struct {
 // resolve says where the networks are served, and what is missing. Relays of
 // networks that are not here send to the helper's address, or to ff05::1:3 on
 // any interface that is served.
-func resolve(p *engine.Policy, list []iface) (places []place, missing []string) {
-	at := func(i int) *place {
-		k := slices.IndexFunc(places, func(at place) bool { return at.index == list[i].index })
+func resolve(p *engine.Policy, list []netif.Interface) (places []place, missing []string) {
+	at := func(i *netif.Interface) *place {
+		k := slices.IndexFunc(places, func(at place) bool { return at.index == i.Index })
 		if k < 0 {
-			k, places = len(places), append(places, place{device: list[i].name, index: list[i].index})
+			k, places = len(places), append(places, place{device: i.Name, index: i.Index})
+			if text := i.Lacks6(); text != "" {
+				missing = append(missing, text)
+			}
 		}
 		return &places[k]
 	}
 	for _, n := range p.Subnets() {
-		here := slices.IndexFunc(list, func(i iface) bool {
-			return n.Interface == i.name || n.Interface == "" && slices.ContainsFunc(i.addrs, n.Prefix.Contains)
-		})
-		own := slices.IndexFunc(list, func(i iface) bool { return slices.Contains(i.addrs, n.Server) })
+		here, own := netif.At(list, n.Interface, n.Prefix), netif.Holding(list, n.Server)
 		switch {
-		case here >= 0:
+		case here != nil:
 			here := at(here)
 			here.subnets = append(here.subnets, n)
 		case n.Interface != "":
 			missing = append(missing, fmt.Sprintf("interface %s of network %s is not there; it is served as soon as it comes up", n.Interface, n.Prefix))
-		case own >= 0:
+		case own != nil:
 			at(own)
 		case !n.Server.IsValid():
 			missing = append(missing, fmt.Sprintf("no interface has an address in network %s; configure one, or write the network's interface:, or helper.address6 for its relays to send to", n.Prefix))
@@ -90,7 +53,7 @@ func resolve(p *engine.Policy, list []iface) (places []place, missing []string) 
 }
 
 // bind takes the sockets that g needs on these interfaces.
-func (s *Service) bind(g *generation, list []iface) error {
+func (s *Service) bind(g *generation, list []netif.Interface) error {
 	places, missing := resolve(g.policy, list)
 	g.links, g.missing = map[*port][]*engine.Subnet{}, missing
 	for _, at := range places {
@@ -124,12 +87,12 @@ func (s *Service) rebind() {
 	if old == nil || !old.enabled {
 		return
 	}
-	list, err := interfaces()
+	list, err := netif.List()
 	if err != nil {
 		return // the next second tries again
 	}
 	places, missing := resolve(old.policy, list)
-	if slices.Equal(old.local, localAddrs(list)) && slices.Equal(old.time, s.host.TimesServed(old.source)) && old.fits(places, missing) {
+	if slices.Equal(old.local, netif.Addrs(list)) && slices.Equal(old.time, s.host.TimesServed(old.source)) && old.fits(places, missing) {
 		return
 	}
 	g, err := s.build(old.source, list)

@@ -117,7 +117,7 @@ func (p *port) join(c *ipv6.PacketConn) error {
 	for _, g := range groups {
 		err := c.JoinGroup(&net.Interface{Index: p.index, Name: p.device}, &net.UDPAddr{IP: g})
 		if err != nil && !errors.Is(err, unix.EADDRINUSE) { // the socket was there before this port
-			return fmt.Errorf("join %s on %s: %w; is IPv6 switched off there? See `sysctl net.ipv6.conf.%s.disable_ipv6`", g, p.device, err, p.device)
+			return fmt.Errorf("join %s on %s: %w", g, p.device, err)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"helperd/internal/clock"
+	"helperd/internal/netif"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp6/engine"
@@ -71,7 +72,7 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	list, err := interfaces()
+	list, err := netif.List()
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +84,8 @@ func (s *Service) Prepare(_ context.Context, p *plan.Plan) (services.Change, err
 }
 
 // build makes the generation that serves d on these interfaces.
-func (s *Service) build(d *plan.DHCP, list []iface) (*generation, error) {
-	local, served := localAddrs(list), s.host.TimesServed(d)
+func (s *Service) build(d *plan.DHCP, list []netif.Interface) (*generation, error) {
+	local, served := netif.Addrs(list), s.host.TimesServed(d)
 	policy, err := engine.Compile(d.WithTime(served), local)
 	if err != nil {
 		return nil, err

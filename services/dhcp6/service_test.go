@@ -12,6 +12,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"helperd/internal/netif"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp6/engine"
@@ -61,17 +62,24 @@ func TestResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := netip.MustParseAddr
+	on := func(name string, index int, addrs ...string) netif.Interface {
+		i := netif.Interface{Name: name, Index: index, Addrs: []netip.Addr{netip.MustParseAddr("fe80::1")}}
+		for _, a := range addrs {
+			i.Addrs = append(i.Addrs, netip.MustParseAddr(a))
+		}
+		return i
+	}
 	tests := []struct {
 		name    string
-		have    []iface
+		have    []netif.Interface
 		want    []string
 		missing []string
 	}{
-		{"all on one", []iface{{"eth7", 2, []netip.Addr{addr("fd00:67::2")}}}, []string{"eth7: 2"}, nil},
-		{"an interface for each", []iface{{"eth0", 2, []netip.Addr{addr("fd00:67::2")}}, {"eth7", 3, nil}, {"eth1", 4, []netip.Addr{addr("fd00:30::2")}}}, []string{"eth0: 1", "eth1: 1", "eth7: 1"}, nil},
-		{"behind relays", []iface{{"eth0", 2, []netip.Addr{addr("fd00:67::2")}}}, []string{"eth0: 1"}, []string{"interface eth7 of network fd00:31::/64 is not there"}},
+		{"all on one", []netif.Interface{on("eth7", 2, "fd00:67::2")}, []string{"eth7: 2"}, nil},
+		{"an interface for each", []netif.Interface{on("eth0", 2, "fd00:67::2"), on("eth7", 3), on("eth1", 4, "fd00:30::2")}, []string{"eth0: 1", "eth1: 1", "eth7: 1"}, nil},
+		{"behind relays", []netif.Interface{on("eth0", 2, "fd00:67::2")}, []string{"eth0: 1"}, []string{"interface eth7 of network fd00:31::/64 is not there"}},
 		{"nothing", nil, nil, []string{"and none has fd00:67::2", "and none has fd00:67::2", "interface eth7"}},
+		{"nobody can be spoken to", []netif.Interface{on("eth0", 2, "fd00:67::2"), {Name: "eth7", Index: 3}}, []string{"eth0: 1", "eth7: 1"}, []string{"interface eth7 has no link; plug its cable in"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

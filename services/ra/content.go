@@ -8,6 +8,7 @@ import (
 
 	"github.com/mdlayher/ndp"
 
+	"helperd/internal/netif"
 	"helperd/plan"
 )
 
@@ -37,10 +38,10 @@ type content struct {
 }
 
 // combine gives what is said on an interface that is in these networks.
-func combine(networks []*plan.Advertisement, i *iface) (c content) {
+func combine(networks []*plan.Advertisement, i *netif.Interface) (c content) {
 	for _, n := range networks {
 		c.managed = c.managed || n.Managed
-		c.gateway = c.gateway || i.holds(n.Gateway)
+		c.gateway = c.gateway || i.Holds(n.Gateway)
 		if n.MTU != 0 && (c.mtu == 0 || n.MTU < c.mtu) {
 			c.mtu = n.MTU
 		}
@@ -48,7 +49,7 @@ func combine(networks []*plan.Advertisement, i *iface) (c content) {
 		c.dns = union(c.dns, n.DNS)
 		c.search = union(c.search, n.Search)
 		for _, r := range n.Routes {
-			if i.holds(r.Via) {
+			if i.Holds(r.Via) {
 				c.routes = union(c.routes, []netip.Prefix{r.To})
 			}
 		}

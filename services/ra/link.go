@@ -14,6 +14,7 @@ import (
 	"github.com/mdlayher/ndp"
 	"golang.org/x/net/ipv6"
 
+	"helperd/internal/netif"
 	"helperd/plan"
 )
 
@@ -61,16 +62,16 @@ type link struct {
 	left     int // options that there is no room for
 }
 
-func newLink(s *Service, i *iface, addr netip.Addr, c conn) *link {
-	return &link{s: s, name: i.name, index: i.index, addr: addr, conn: c, wake: make(chan struct{}, 1)}
+func newLink(s *Service, i *netif.Interface, addr netip.Addr, c conn) *link {
+	return &link{s: s, name: i.Name, index: i.Index, addr: addr, conn: c, wake: make(chan struct{}, 1)}
 }
 
 // open takes the socket of i. An address that is not ready yet (RFC 4862 section
 // 5.4) cannot be bound, and one that another machine has never can.
-func open(i *iface) (conn, netip.Addr, error) {
+func open(i *netif.Interface) (conn, netip.Addr, error) {
 	err := errors.New("no link-local address")
-	for _, a := range i.local() {
-		c, _, bad := ndp.Listen(device(i.index), ndp.Addr(a.String()))
+	for _, a := range i.LinkLocal() {
+		c, _, bad := ndp.Listen(device(i.Index), ndp.Addr(a.String()))
 		if bad == nil {
 			if bad = configure(c); bad == nil {
 				return c, a, nil
@@ -115,13 +116,13 @@ func (l *link) end() {
 
 // update takes over what is to be said now. Only a changed file takes back what
 // was said before: an interface that loses its address for a moment does not.
-func (l *link) update(e expectation, i *iface, reloaded bool, now time.Time) {
+func (l *link) update(e expectation, i *netif.Interface, reloaded bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e.empty() {
 		e.managed = l.expect.managed // no reason to let go of an address
 	}
-	changed := !e.content.equal(l.expect.content) || i.mac != l.mac || i.carrier && !l.carrier
+	changed := !e.content.equal(l.expect.content) || i.MAC != l.mac || i.Carrier && !l.carrier
 	if changed {
 		old := l.expect.content
 		if !reloaded {
@@ -129,11 +130,11 @@ func (l *link) update(e expectation, i *iface, reloaded bool, now time.Time) {
 		}
 		l.gone, l.taking = e.withdrawn(old, l.gone), initialCount
 		// What this machine has an address in is on the link, whoever says so.
-		l.gone.prefixes = slices.DeleteFunc(l.gone.prefixes, func(p netip.Prefix) bool { return i.within(p) || slices.Contains(e.known, p) })
+		l.gone.prefixes = slices.DeleteFunc(l.gone.prefixes, func(p netip.Prefix) bool { return i.Within(p) || slices.Contains(e.known, p) })
 		l.schedule.announce(now)
 		l.poke()
 	}
-	l.expect, l.mac, l.carrier = e, i.mac, i.carrier
+	l.expect, l.mac, l.carrier = e, i.MAC, i.Carrier
 }
 
 // finished reports whether the link has nothing left to say.

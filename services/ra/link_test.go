@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"helperd/internal/guard"
+	"helperd/internal/netif"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/timeline"
@@ -89,8 +90,8 @@ var (
 	helper   = netip.MustParseAddr("fd00:7::2")
 )
 
-func eth0(addrs ...netip.Addr) *iface {
-	return &iface{name: "eth0", index: 2, mac: ownMAC, up: true, carrier: true, addrs: append(addrs, ownAddr)}
+func eth0(addrs ...netip.Addr) *netif.Interface {
+	return &netif.Interface{Name: "eth0", Index: 2, MAC: ownMAC, Up: true, Carrier: true, Addrs: append(addrs, ownAddr)}
 }
 
 // rig is a link that runs inside a bubble of synctest.
@@ -102,14 +103,14 @@ type rig struct {
 	end    func()
 }
 
-func newRig(t *testing.T, g *generation, i *iface) *rig {
+func newRig(t *testing.T, g *generation, i *netif.Interface) *rig {
 	t.Helper()
 	events := timeline.New(time.Now)
 	s := New(services.Host{
 		Guard: guard.New(func(name string, v any, stack []byte) { t.Errorf("%s: %v\n%s", name, v, stack) }),
 		Fuse:  &guard.Fuse{}, Events: events, Log: discard,
 	})
-	s.addrs.Store(&[]iface{*i})
+	s.addrs.Store(&[]netif.Interface{*i})
 	w := &wire{in: make(chan packet), closed: make(chan struct{})}
 	r := &rig{link: newLink(s, i, ownAddr, w), wire: w, t: t, events: events}
 	r.follow(g, i)
@@ -120,8 +121,8 @@ func newRig(t *testing.T, g *generation, i *iface) *rig {
 }
 
 // follow is what Serve does when the file changed.
-func (r *rig) follow(g *generation, i *iface) {
-	places, _ := resolve(g.ra, []iface{*i})
+func (r *rig) follow(g *generation, i *netif.Interface) {
+	places, _ := resolve(g.ra, []netif.Interface{*i})
 	var networks []*plan.Advertisement
 	if len(places) > 0 {
 		networks = places[0].networks
@@ -315,7 +316,7 @@ func TestCarrier(t *testing.T) {
 		r := newRig(t, g, eth0(helper))
 		r.wait(time.Minute)
 		dark := eth0(helper)
-		dark.carrier = false
+		dark.Carrier = false
 		r.follow(g, dark)
 		if got := r.wait(10 * time.Second); len(got) != 0 {
 			t.Errorf("without a cable it sent %v", got)

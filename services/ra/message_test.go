@@ -9,6 +9,7 @@ import (
 
 	"github.com/mdlayher/ndp"
 
+	"helperd/internal/netif"
 	"helperd/plan"
 )
 
@@ -136,8 +137,8 @@ func TestMessageFits(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	r := &plan.RA{Networks: []plan.Advertisement{{Prefix: lan}, {Prefix: second, Interface: "eth0"}, {Prefix: netip.MustParsePrefix("fd00:9::/64"), Interface: "eth9"}, {Prefix: netip.MustParsePrefix("fd00:a::/64")}, {Prefix: netip.MustParsePrefix("fd00:b::/64"), Interface: "eth1"}}}
-	down := iface{name: "eth1", index: 3}
-	places, missing := resolve(r, []iface{*eth0(helper), down})
+	down := netif.Interface{Name: "eth1", Index: 3}
+	places, missing := resolve(r, []netif.Interface{*eth0(helper), down})
 	if len(places) != 1 || len(places[0].networks) != 2 || len(missing) != 3 {
 		t.Fatalf("places %v, missing %q", places, missing)
 	}

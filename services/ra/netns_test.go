@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"helperd/internal/netns"
+	"helperd/services/servicetest"
 )
 
 const (
@@ -48,7 +49,7 @@ func listen(t *testing.T, ns *netns.NS) *ear {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() bool {
+		servicetest.Eventually(t, func() bool {
 			e.conn, _, err = ndp.Listen(device(ifi.Index), ndp.LinkLocal)
 			return err == nil
 		}, func() string { return err.Error() })
@@ -86,7 +87,7 @@ func listen(t *testing.T, ns *netns.NS) *ear {
 func (e *ear) await(t *testing.T, want func(*ndp.RouterAdvertisement) bool) *ndp.RouterAdvertisement {
 	t.Helper()
 	var found *ndp.RouterAdvertisement
-	eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for len(e.all) > 0 {
@@ -133,7 +134,7 @@ func routes(t *testing.T, ns *netns.NS) string {
 func awaitRoutes(t *testing.T, ns *netns.NS, want func(string) bool) {
 	t.Helper()
 	var got string
-	eventually(t, func() bool { got = routes(t, ns); return want(got) }, func() string { return "routes:\n" + got })
+	servicetest.Eventually(t, func() bool { got = routes(t, ns); return want(got) }, func() string { return "routes:\n" + got })
 }
 
 // Linux is a machine on the link: it learns prefix and MTU, makes no address, and has no default route by us.
@@ -141,8 +142,8 @@ func TestKernelBelieves(t *testing.T) {
 	t.Parallel()
 	srv, cli := pair(t)
 	p := startProcess(t, srv, file(plain))
-	awaitRoutes(t, cli, contains("fd00:7::/64"))
-	eventually(t, func() bool {
+	awaitRoutes(t, cli, servicetest.Contains("fd00:7::/64"))
+	servicetest.Eventually(t, func() bool {
 		return strings.TrimSpace(cli.Run(t, "cat", "/proc/sys/net/ipv6/conf/eth0/mtu")) == "1400"
 	}, func() string { return "the MTU does not come" })
 	if got := routes(t, cli); strings.Contains(got, "default") || !strings.Contains(got, "expires") {
@@ -151,8 +152,8 @@ func TestKernelBelieves(t *testing.T) {
 	if got := cli.Run(t, "ip", "-6", "address", "show", "dev", "eth0", "scope", "global"); got != "" {
 		t.Errorf("it made an address:\n%s", got)
 	}
-	p.until("check", func(s string) bool { return s == "<nil>" })
-	if got := p.do("status"); !strings.Contains(got, `"state":"up"`) || !strings.Contains(got, `"device":"eth0"`) {
+	p.Serving()
+	if got := p.Do("status"); !strings.Contains(got, `"state":"up"`) || !strings.Contains(got, `"device":"eth0"`) {
 		t.Errorf("status %s", got)
 	}
 }
@@ -177,24 +178,20 @@ func TestKernelFollowsGateway(t *testing.T) {
 	srv.IP(t, "address", "add", "fd00:7::2/64", "dev", "eth0")
 	awaitRoutes(t, cli, via)
 
-	if got := p.do("plan " + file(quiet)); got != "ok" {
-		t.Fatal(got)
-	}
+	p.Must("plan " + file(quiet))
 	awaitRoutes(t, cli, none)
-	if got := p.do("plan " + file(gateway)); got != "ok" {
-		t.Fatal(got)
-	}
+	p.Must("plan " + file(gateway))
 	awaitRoutes(t, cli, via)
 	// An upgrade is not noticed, an end is.
-	p.do("export")
-	p.stop()
+	p.Must("export")
+	p.Stop()
 	if got := routes(t, cli); !via(got) {
 		t.Errorf("after an upgrade:\n%s", got)
 	}
 	p = startProcess(t, srv, file(gateway))
-	p.until("check", func(s string) bool { return s == "<nil>" })
-	p.until("status", contains(`"multicast":1`))
-	p.stop()
+	p.Serving()
+	p.Until("status", servicetest.Contains(`"multicast":1`))
+	p.Stop()
 	awaitRoutes(t, cli, none)
 }
 
@@ -203,9 +200,9 @@ func TestForwardingIsOff(t *testing.T) {
 	t.Parallel()
 	srv, _ := pair(t)
 	p := startProcess(t, srv, file(gateway))
-	p.until("status", contains("forwards no IPv6 packets"))
+	p.Until("status", servicetest.Contains("forwards no IPv6 packets"))
 	srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
-	p.until("status", func(s string) bool { return !strings.Contains(s, "forwards no IPv6 packets") })
+	p.Until("status", func(s string) bool { return !strings.Contains(s, "forwards no IPv6 packets") })
 }
 
 // Of a network that the file does not have any more, and in which nobody here has an address, the prefix is taken back.
@@ -216,9 +213,7 @@ func TestKernelForgetsWrongNetwork(t *testing.T) {
 	awaitRoutes(t, cli, func(s string) bool {
 		return strings.Contains(s, "fd00:7::/64") && strings.Contains(s, "fd00:77::/64")
 	})
-	if got := p.do("plan " + file(plain)); got != "ok" {
-		t.Fatal(got)
-	}
+	p.Must("plan " + file(plain))
 	awaitRoutes(t, cli, func(s string) bool {
 		return strings.Contains(s, "fd00:7::/64") && !strings.Contains(s, "fd00:77::/64")
 	})
@@ -246,14 +241,12 @@ func TestWire(t *testing.T) {
 		t.Errorf("answered after %s", took)
 	}
 	// A changed option is told at once, with the end of the former one.
-	if got := p.do("plan " + file(strings.Replace(plain, "ra:", `dns: ["fd00:7::53"], ra:`, 1))); got != "ok" {
-		t.Fatal(got)
-	}
+	p.Must("plan " + file(strings.Replace(plain, "ra:", `dns: ["fd00:7::53"], ra:`, 1)))
 	m = e.await(t, saying("dns fd00:7::53 30m0s"))
 	if !saying("dns fd00:7::2 0s")(m) {
 		t.Errorf("options %q", options(m))
 	}
-	p.stop()
+	p.Stop()
 	m = e.await(t, func(m *ndp.RouterAdvertisement) bool { return !saying("dns")(m) })
 	if m.RouterLifetime != 0 || !m.ManagedConfiguration || !saying("prefix fd00:7::/64 720h0m0s")(m) {
 		t.Errorf("the last one: %+v %q", m, options(m))
@@ -273,7 +266,7 @@ func TestLastOneIsSeenByTcpdump(t *testing.T) {
 	srv, cli := pair(t)
 	netns.Tools(t, "tcpdump")
 	p := startProcess(t, srv, file(gateway))
-	awaitRoutes(t, cli, contains("default via"))
+	awaitRoutes(t, cli, servicetest.Contains("default via"))
 	out := filepath.Join(t.TempDir(), "seen")
 	dump := cli.Exec("tcpdump", "-l", "-n", "-v", "-i", "eth0", "icmp6 and ip6[40] == 134")
 	f, err := os.Create(out)
@@ -287,9 +280,9 @@ func TestLastOneIsSeenByTcpdump(t *testing.T) {
 	}
 	defer func() { _ = dump.Process.Kill(); _ = dump.Wait() }()
 	read := func() string { b, _ := os.ReadFile(out); return string(b) }
-	eventually(t, func() bool { return strings.Contains(read(), "listening on eth0") }, read)
-	p.stop()
-	eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool { return strings.Contains(read(), "listening on eth0") }, read)
+	p.Stop()
+	servicetest.Eventually(t, func() bool {
 		s := read()
 		return strings.Contains(s, "router lifetime 0s") && strings.Contains(s, "fd00:100::/48, pref=medium, lifetime=0s")
 	}, read)
@@ -301,8 +294,8 @@ func TestRdisc6(t *testing.T) {
 	srv, cli := pair(t)
 	netns.Tools(t, "rdisc6")
 	p := startProcess(t, srv, file(gateway))
-	p.until("check", func(s string) bool { return s == "<nil>" })
-	awaitRoutes(t, cli, contains("default via"))
+	p.Serving()
+	awaitRoutes(t, cli, servicetest.Contains("default via"))
 	got := cli.Run(t, "rdisc6", "-1", "-r", "10", "-w", "3000", "eth0")
 	for _, want := range []string{
 		"Stateful address conf.    :          Yes", "Stateful other conf.      :          Yes", "Router lifetime           :         1800 (0x00000708) seconds", "Router preference         :         high",
@@ -326,7 +319,7 @@ func TestNetworkd(t *testing.T) {
 		netns.SkipOrFail(t, daemon+" is not there: see test/packages.sh")
 	}
 	p := startProcess(t, srv, file(plain))
-	p.until("check", func(s string) bool { return s == "<nil>" })
+	p.Serving()
 	script := `set -e
 mount -t tmpfs none /run/systemd
 mount -t tmpfs none /etc/systemd/network
@@ -347,7 +340,7 @@ SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console exec ` + daemon
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	read := func() string { b, _ := os.ReadFile(log.Name()); return string(b) }
-	eventually(t, func() bool { return strings.Contains(read(), "DHCPv6 client: Sent Solicit") }, read)
+	servicetest.Eventually(t, func() bool { return strings.Contains(read(), "DHCPv6 client: Sent Solicit") }, read)
 	awaitRoutes(t, cli, func(s string) bool {
 		return strings.Contains(s, "fd00:7::/64 proto ra") && !strings.Contains(s, "default")
 	})
@@ -366,9 +359,7 @@ func TestTwoLinks(t *testing.T) {
 	})
 	// One of them is left alone when the other one changes.
 	e := listen(t, one)
-	if got := p.do("plan " + file(plain)); got != "ok" {
-		t.Fatal(got)
-	}
+	p.Must("plan " + file(plain))
 	awaitRoutes(t, two, func(s string) bool { return !strings.Contains(s, "default") })
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -384,35 +375,35 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	t.Parallel()
 	srv := netns.New(t)
 	p := startProcess(t, srv, file(strings.Replace(plain, "ra:", "interface: eth0, ra:", 1)))
-	p.until("status", contains("interface eth0 of network fd00:7::/64 is not there"))
+	p.Until("status", servicetest.Contains("interface eth0 of network fd00:7::/64 is not there"))
 	for range 2 {
 		cli := netns.New(t)
 		srv.IP(t, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns", cli.Name)
-		p.until("status", contains("interface eth0 of network fd00:7::/64 is down"))
+		p.Until("status", servicetest.Contains("interface eth0 of network fd00:7::/64 is down"))
 		srv.Up(t, "eth0", "fd00:7::2/64")
-		p.until("status", contains("interface eth0 has no link; plug its cable in"))
+		p.Until("status", servicetest.Contains("interface eth0 has no link; plug its cable in"))
 		cli.Up(t, "eth0", "")
-		awaitRoutes(t, cli, contains("fd00:7::/64"))
-		p.until("status", contains(`"state":"up"`))
+		awaitRoutes(t, cli, servicetest.Contains("fd00:7::/64"))
+		p.Until("status", servicetest.Contains(`"state":"up"`))
 
 		srv.IP(t, "link", "set", "eth0", "down")
-		p.until("status", contains("is down"))
+		p.Until("status", servicetest.Contains("is down"))
 		cli.IP(t, "route", "flush", "proto", "kernel", "fd00:7::/64")
 		cli.IP(t, "-6", "route", "flush", "fd00:7::/64")
 		srv.Up(t, "eth0", "fd00:7::2/64")
-		awaitRoutes(t, cli, contains("fd00:7::/64"))
+		awaitRoutes(t, cli, servicetest.Contains("fd00:7::/64"))
 
 		srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
-		p.until("status", contains("is IPv6 switched off there"))
+		p.Until("status", servicetest.Contains("is IPv6 switched off there"))
 		srv.Run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0")
-		p.until("status", contains(`"state":"up"`))
+		p.Until("status", servicetest.Contains(`"state":"up"`))
 
 		// Another MAC makes another link-local address, or at least another option.
 		e := listen(t, cli)
 		srv.IP(t, "link", "set", "eth0", "address", "02:00:00:00:77:01")
 		e.await(t, saying("mac 02:00:00:00:77:01"))
 		srv.IP(t, "link", "del", "eth0")
-		p.until("status", contains("is not there"))
+		p.Until("status", servicetest.Contains("is not there"))
 	}
 }
 
@@ -428,11 +419,11 @@ func TestDuplicateAddressDetection(t *testing.T) {
 	srv.Up(t, devS)
 	srv.IP(t, "address", "add", "fe80::77/64", "dev", devS)
 	p := startProcess(t, srv, file(strings.Replace(plain, "ra:", "interface: eth0, ra:", 1)))
-	p.until("status", contains("the link-local address of interface eth0 is not ready"))
-	eventually(t, func() bool {
+	p.Until("status", servicetest.Contains("the link-local address of interface eth0 is not ready"))
+	servicetest.Eventually(t, func() bool {
 		return strings.Contains(srv.Run(t, "ip", "-6", "address", "show", "dev", "eth0"), "dadfailed")
 	}, func() string { return "the kernel does not see the duplicate" })
-	if got := p.do("status"); !strings.Contains(got, "is not ready; if that lasts, another machine has the same one") {
+	if got := p.Do("status"); !strings.Contains(got, "is not ready; if that lasts, another machine has the same one") {
 		t.Errorf("status %s", got)
 	}
 	e.mu.Lock()
@@ -442,7 +433,7 @@ func TestDuplicateAddressDetection(t *testing.T) {
 	e.mu.Unlock()
 	srv.IP(t, "address", "add", "fe80::78/64", "dev", devS)
 	e.await(t, anything)
-	p.until("status", contains(`"state":"up"`))
+	p.Until("status", servicetest.Contains(`"state":"up"`))
 }
 
 // radvd and dnsmasq are other routers.
@@ -472,15 +463,15 @@ func TestForeignRouters(t *testing.T) {
 			t.Parallel()
 			srv, other := pair(t)
 			p := startProcess(t, srv, file(plain))
-			p.until("status", contains(`"state":"up"`))
+			p.Until("status", servicetest.Contains(`"state":"up"`))
 			c.start(t, other, t.TempDir())
-			got := p.until("status", contains("another router, fe80::"))
+			got := p.Until("status", servicetest.Contains("another router, fe80::"))
 			for _, want := range append(c.want, `"state":"degraded"`, "(MAC "+mac(t, other)+")") {
 				if !strings.Contains(got, want) {
 					t.Errorf("no %q in %s", want, got)
 				}
 			}
-			if got := p.do("events"); strings.Count(got, "ra.foreign") != 1 {
+			if got := p.Do("events"); strings.Count(got, "ra.foreign") != 1 {
 				t.Errorf("events %s", got)
 			}
 		})
@@ -513,18 +504,18 @@ func TestPrivileges(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProcess(t, srv, file(gateway), nobody...)
-	awaitRoutes(t, cli, contains("default via"))
-	p.until("check", func(s string) bool { return s == "<nil>" })
-	p.stop()
+	awaitRoutes(t, cli, servicetest.Contains("default via"))
+	p.Serving()
+	p.Stop()
 
 	for k := range nobody {
 		nobody[k] = strings.ReplaceAll(nobody[k], ",+net_raw", "")
 	}
-	p = newProcess(t, srv, nobody...)
-	if got := p.do("plan " + file(plain)); !strings.Contains(got, "they need CAP_NET_RAW") {
+	p = servicetest.StartProcess(t, srv, "", nobody...)
+	if got := p.Do("plan " + file(plain)); !strings.Contains(got, "they need CAP_NET_RAW") {
 		t.Errorf("without it: %s", got)
 	}
-	if got := p.do("plan " + file(quiet)); got != "ok" {
+	if got := p.Do("plan " + file(quiet)); got != "ok" {
 		t.Errorf("a file without advertisements: %s", got)
 	}
 }
@@ -535,31 +526,27 @@ func TestNothingLeaks(t *testing.T) {
 	srv, cli := pair(t)
 	e := listen(t, cli)
 	p := startProcess(t, srv, file(plain))
-	p.until("check", func(s string) bool { return s == "<nil>" })
+	p.Serving()
 	held := func() (fds, goroutines int) {
-		if _, err := fmt.Sscan(p.do("held"), &fds, &goroutines); err != nil {
+		if _, err := fmt.Sscan(p.Do("held"), &fds, &goroutines); err != nil {
 			t.Fatal(err)
 		}
 		return fds, goroutines
 	}
 	fds, goroutines := held()
 	for i := range 200 {
-		if got := p.do("plan " + []string{file(quiet), file(gateway), file(plain)}[i%3]); got != "ok" {
-			t.Fatal(got)
-		}
+		p.Must("plan " + []string{file(quiet), file(gateway), file(plain)}[i%3])
 	}
-	if got := p.do("plan " + file(plain)); got != "ok" {
-		t.Fatal(got)
-	}
+	p.Must("plan " + file(plain))
 	nonsense(t, cli, 5000)
-	p.do("fuse")
+	p.Do("fuse")
 	e.solicit(t)
 	e.forget()
 	e.solicit(t)
 	e.await(t, anything)
-	p.until("check", func(s string) bool { return s == "<nil>" })
-	p.until("held", func(string) bool { f, g := held(); return f <= fds && g <= goroutines })
-	if got := p.do("status"); strings.Contains(got, `"invalid":0`) {
+	p.Serving()
+	p.Until("held", func(string) bool { f, g := held(); return f <= fds && g <= goroutines })
+	if got := p.Do("status"); strings.Contains(got, `"invalid":0`) {
 		t.Errorf("status %s", got)
 	}
 }

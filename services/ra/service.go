@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"helperd/internal/netif"
 	"helperd/plan"
 	"helperd/services"
 )
@@ -25,9 +26,9 @@ var (
 // Service sends router advertisements.
 type Service struct {
 	host       services.Host
-	generation atomic.Pointer[generation] // nil before the first Commit
-	changed    chan struct{}              // has an element after a Commit
-	addrs      atomic.Pointer[[]iface]    // of this machine, when it was looked last
+	generation atomic.Pointer[generation]        // nil before the first Commit
+	changed    chan struct{}                     // has an element after a Commit
+	addrs      atomic.Pointer[[]netif.Interface] // of this machine, when it was looked last
 	count      counters
 	carried    atomic.Bool // another program is about to take the place of this one
 
@@ -45,7 +46,7 @@ type generation struct {
 // New gives a service that sends nothing until its first Commit and Serve.
 func New(h services.Host) *Service {
 	s := &Service{host: h, changed: make(chan struct{}, 1)}
-	s.addrs.Store(new([]iface))
+	s.addrs.Store(new([]netif.Interface))
 	s.register(h.Metrics)
 	return s
 }
@@ -152,7 +153,7 @@ func (s *Service) follow(ctx context.Context, last *generation) *generation {
 	if g == nil || len(g.ra.Networks) == 0 && len(s.running()) == 0 {
 		return g
 	}
-	list, err := interfaces()
+	list, err := netif.List()
 	if err != nil {
 		return last // the next second tries again
 	}
@@ -170,17 +171,17 @@ func (s *Service) follow(ctx context.Context, last *generation) *generation {
 		}
 	}
 	for _, at := range places {
-		if slices.ContainsFunc(links, func(l *link) bool { return l.index == at.index }) {
+		if slices.ContainsFunc(links, func(l *link) bool { return l.index == at.Index }) {
 			continue
 		}
-		c, addr, err := open(at.iface)
+		c, addr, err := open(at.Interface)
 		if err != nil {
-			missing = append(missing, waits(at.iface, err))
+			missing = append(missing, waits(at.Interface, err))
 			continue
 		}
-		s.host.Log.Info("advertising", "interface", at.name, "address", addr)
-		l := newLink(s, at.iface, addr, c)
-		l.update(g.expect(at.networks, at.iface), at.iface, true, now)
+		s.host.Log.Info("advertising", "interface", at.Name, "address", addr)
+		l := newLink(s, at.Interface, addr, c)
+		l.update(g.expect(at.networks, at.Interface), at.Interface, true, now)
 		links = append(links, l)
 		l.start(ctx)
 	}
@@ -207,23 +208,20 @@ func (s *Service) running() []*link {
 }
 
 // waits says why i cannot be advertised on.
-func waits(i *iface, err error) string {
-	if len(i.local()) == 0 && !i.carrier {
-		return fmt.Sprintf("interface %s has no link; plug its cable in", i.name)
-	}
-	if len(i.local()) == 0 {
-		return fmt.Sprintf("interface %s has no link-local address; is IPv6 switched off there (sysctl net.ipv6.conf.%s.disable_ipv6)?", i.name, i.name)
+func waits(i *netif.Interface, err error) string {
+	if text := i.Lacks6(); text != "" {
+		return text
 	}
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
-		return fmt.Sprintf("the link-local address of interface %s is not ready; if that lasts, another machine has the same one: ip -6 address show dev %s", i.name, i.name)
+		return fmt.Sprintf("the link-local address of interface %s is not ready; if that lasts, another machine has the same one: ip -6 address show dev %s", i.Name, i.Name)
 	}
-	return fmt.Sprintf("interface %s: %v; it is tried again every second", i.name, err)
+	return fmt.Sprintf("interface %s: %v; it is tried again every second", i.Name, err)
 }
 
 // at gives the networks that are advertised on i.
-func at(places []place, i *iface) []*plan.Advertisement {
+func at(places []place, i *netif.Interface) []*plan.Advertisement {
 	for _, p := range places {
-		if p.index == i.index {
+		if p.Index == i.Index {
 			return p.networks
 		}
 	}
@@ -231,7 +229,7 @@ func at(places []place, i *iface) []*plan.Advertisement {
 }
 
 // expect is what the file says of the link of i, which is in these networks.
-func (g *generation) expect(networks []*plan.Advertisement, i *iface) expectation {
+func (g *generation) expect(networks []*plan.Advertisement, i *netif.Interface) expectation {
 	e := expectation{content: combine(networks, i), known: g.known}
 	for _, n := range networks {
 		if n.Gateway.IsValid() {
@@ -242,9 +240,9 @@ func (g *generation) expect(networks []*plan.Advertisement, i *iface) expectatio
 }
 
 // still gives the interface of the link if it is as it was, else nil.
-func (l *link) still(list []iface) *iface {
+func (l *link) still(list []netif.Interface) *netif.Interface {
 	for k := range list {
-		if i := &list[k]; i.index == l.index && i.name == l.name && i.up && i.holds(l.addr) {
+		if i := &list[k]; i.Index == l.index && i.Name == l.name && i.Up && i.Holds(l.addr) {
 			return i
 		}
 	}
@@ -256,8 +254,8 @@ func (l *link) still(list []iface) *iface {
 func (s *Service) own(m *message) bool {
 	addr, mac := false, m.mac.IsZero()
 	for _, i := range *s.addrs.Load() {
-		addr = addr || i.holds(m.from)
-		mac = mac || i.mac == m.mac
+		addr = addr || i.Holds(m.from)
+		mac = mac || i.MAC == m.mac
 	}
 	return addr && mac
 }

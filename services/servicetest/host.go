@@ -1,7 +1,9 @@
-// Package servicetest gives tests of a service what the daemon would give it.
+// Package servicetest gives tests of a service what the daemon would give it, and a
+// process of its own where it needs one.
 package servicetest
 
 import (
+	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -28,34 +30,50 @@ type Host struct {
 // that the test cleans up from here on.
 func NewHost(t testing.TB, dir string) *Host {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	panics := make(chan string, 16)
-	group := guard.New(func(name string, v any, stack []byte) {
-		t.Logf("%s: %v\n%s", name, v, stack)
-		panics <- name
-	})
-	store, err := state.Open(filepath.Join(dir, "state"))
+	h, err := open(filepath.Join(dir, "state"), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	events := timeline.New(time.Now)
-	registry, err := nodes.New(store, events, log, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &Host{Panics: panics, Host: services.Host{
-		Log: log, Guard: group, Fuse: &guard.Fuse{}, Sockets: socket.NewTable(group, log), Events: events,
-		Nodes: registry, Artifacts: artifacts.New(), Store: store, Metrics: prometheus.NewRegistry(),
-	}}
 	t.Cleanup(func() {
-		group.Wait()
-		if len(panics) > 0 {
-			t.Errorf("panic in %s", <-panics)
+		h.Guard.Wait()
+		if len(h.Panics) > 0 {
+			t.Errorf("panic in %s", <-h.Panics)
 		}
-		h.Sockets.Close()
-		if err := store.Close(); err != nil {
+		if err := h.close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return h
+}
+
+// open makes a host that keeps its state in dir. Where dir is empty there is no store, and nothing is known of nodes.
+func open(dir string, out io.Writer) (*Host, error) {
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	panics := make(chan string, 16)
+	group := guard.New(func(name string, v any, stack []byte) {
+		log.Error("panic", "goroutine", name, "err", v, "stack", string(stack))
+		panics <- name
+	})
+	events := timeline.New(time.Now)
+	h := &Host{Panics: panics, Host: services.Host{
+		Log: log, Guard: group, Fuse: &guard.Fuse{}, Sockets: socket.NewTable(group, log), Events: events,
+		Artifacts: artifacts.New(), Metrics: prometheus.NewRegistry(),
+	}}
+	if dir == "" {
+		return h, nil
+	}
+	var err error
+	if h.Store, err = state.Open(dir); err != nil {
+		return nil, err
+	}
+	h.Nodes, err = nodes.New(h.Store, events, log, time.Now)
+	return h, err
+}
+
+func (h *Host) close() error {
+	h.Sockets.Close()
+	if h.Store == nil {
+		return nil
+	}
+	return h.Store.Close()
 }
