@@ -116,7 +116,7 @@ func (e *Engine) Handle(req *Request, now int64) (a Answer) {
 		return a
 	}
 	if !req.Asked {
-		if !e.limits.hear(req.From.Addr(), len(m.layers) > 0, now) {
+		if !e.limits.hear(m, req.From.Addr(), now) {
 			e.count.Limited++
 			return a
 		}

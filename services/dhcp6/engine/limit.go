@@ -46,11 +46,17 @@ type noteKey struct {
 type limits struct {
 	seen      map[noteKey]int64
 	strangers bucket
-	sources   map[netip.Addr]*bucket
+	sources   map[sender]*bucket
+}
+
+// sender is who is counted: a client on a link, or a relay alone.
+type sender struct {
+	link, client netip.Addr // link: where the relay heard the client; zero: here
+	relay        netip.Addr
 }
 
 func newLimits() limits {
-	return limits{seen: map[noteKey]int64{}, strangers: bucket{left: noteBurst}, sources: map[netip.Addr]*bucket{}}
+	return limits{seen: map[noteKey]int64{}, strangers: bucket{left: noteBurst}, sources: map[sender]*bucket{}}
 }
 
 // tell reports whether an event may be told: the same one at most once a
@@ -69,19 +75,25 @@ func (l *limits) tell(k noteKey, declared bool, now int64) bool {
 	return true
 }
 
-// hear reports whether a message of this sender is worth work.
-func (l *limits) hear(from netip.Addr, relay bool, now int64) bool {
-	factor := int64(1)
-	if relay {
-		factor = relayFactor
+// hear reports whether m, which came from an address, is worth work. Who floods
+// through a relay is stopped before the relay is.
+func (l *limits) hear(m *message, from netip.Addr, now int64) bool {
+	n := len(m.layers)
+	if n == 0 {
+		return l.spend(sender{client: from}, 1, now)
 	}
-	b := l.sources[from]
+	return l.spend(sender{link: m.relayLink(), client: m.layers[n-1].peer}, 1, now) && l.spend(sender{relay: from}, relayFactor, now)
+}
+
+// spend counts a message of a sender that may send factor times as many as a client.
+func (l *limits) spend(who sender, factor, now int64) bool {
+	b := l.sources[who]
 	if b == nil {
 		if len(l.sources) >= sourceTable {
 			clear(l.sources) // invented senders push nobody out for longer than a burst
 		}
 		b = &bucket{left: sourceBurst * factor, since: now}
-		l.sources[from] = b
+		l.sources[who] = b
 	}
 	return b.take(sourceBurst*factor, sourceRate*factor, now)
 }

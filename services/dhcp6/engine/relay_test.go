@@ -120,3 +120,19 @@ func TestTooManyRelays(t *testing.T) {
 		t.Errorf("answered by %d bytes, %+v", len(b), l.e.Counts())
 	}
 }
+
+// Who floods through a relay takes its own messages away, and nobody else's.
+func TestOneClientOfARelayIsLimited(t *testing.T) {
+	l := newLab(t, basic())
+	l.unicast = true
+	ask := func(mac plan.MAC) bool {
+		m := forward(compose(sol, dhcpv6.WithClientID(duidLL(mac)), ia(1)), 0, ip("fd00:30::1"), eui64(mac))
+		return len(l.handle(ip("fd00:67::9"), m.ToBytes())) > 0
+	}
+	for range 2 * sourceBurst * relayFactor {
+		ask(stranger)
+	}
+	if !ask(far) {
+		t.Error("another client of the relay is not answered")
+	}
+}
