@@ -2,6 +2,7 @@ package packet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
 	"testing"
@@ -115,6 +116,19 @@ func TestReply(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// A clock that was set back a moment ago was set last in the future; no answer says so.
+func TestClockSetBack(t *testing.T) {
+	var r Request
+	r.Parse(unhex(t, chrony))
+	out := make([]byte, MaxReply)
+	for set, want := range map[Time]Time{0xee0b6a0000000000: 0xee0b6a0000000000, 0xee0b790000000000: 0xee0b6a1240000000, 0x0000000500000000: 0xee0b6a1240000000} {
+		r.Reply(out, &Header{Stratum: 2, RefTime: set}, 0xee0b6a1240000000)
+		if got := Time(binary.BigEndian.Uint64(out[16:])); got != want {
+			t.Errorf("set at %#x, told as %#x, want %#x", set, got, want)
+		}
 	}
 }
 

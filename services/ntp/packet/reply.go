@@ -31,7 +31,7 @@ func (r *Request) Reply(out []byte, h *Header, received Time) int {
 	be.PutUint32(out[4:], h.RootDelay)
 	be.PutUint32(out[8:], h.RootDispersion)
 	copy(out[12:16], h.RefID[:])
-	be.PutUint64(out[16:], uint64(h.RefTime))
+	be.PutUint64(out[16:], uint64(h.RefTime.atMost(received)))
 	be.PutUint64(out[24:], uint64(r.Transmit))
 	be.PutUint64(out[32:], uint64(received))
 	be.PutUint64(out[40:], 0)

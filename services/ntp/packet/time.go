@@ -25,6 +25,15 @@ func (t Time) Sub(u Time) time.Duration {
 	return time.Duration(int32(uint32(t>>32)-uint32(u>>32))) * time.Second
 }
 
+// atMost is the earlier one of t and u, in whatever era. A clock that was set back was
+// set last now, and clients drop an answer that says it will be (RFC 5905 appendix A.5.1.1).
+func (t Time) atMost(u Time) Time {
+	if int64(u-t) < 0 {
+		return u
+	}
+	return t
+}
+
 // Short is d in the format of RFC 5905 section 6 for root delay and root
 // dispersion, 16 bits of seconds and 16 of their fraction, rounded up.
 func Short(d time.Duration) uint32 {
