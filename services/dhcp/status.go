@@ -32,10 +32,11 @@ func (s *Service) Status() services.Status {
 	for _, l := range listeners {
 		st.Listen(l)
 	}
-	for _, text := range []string{*s.unstorable.Load(), *s.unbindable.Load()} {
-		if text != "" {
-			st.Degrade(text)
-		}
+	if why := s.disk.Failing(); why != nil {
+		st.Degrade(unstorable(why))
+	}
+	if text := *s.unbindable.Load(); text != "" {
+		st.Degrade(text)
 	}
 	for _, f := range s.foreign() {
 		by := ""
@@ -100,6 +101,14 @@ func (s *Service) register(r prometheus.Registerer) {
 	if r == nil {
 		return
 	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "helperd_dhcp_disk_failing", Help: "1 while pool leases cannot be stored, and none are given.",
+	}, func() float64 {
+		if s.disk.Failing() != nil {
+			return 1
+		}
+		return 0
+	}))
 	r.MustRegister(&totals{s, prometheus.NewDesc("helperd_dhcp_messages_total", "Messages and decisions by kind.", []string{"kind"}, nil)})
 }
 

@@ -36,8 +36,9 @@ type Service struct {
 	strangers strangers
 
 	overflow, unsent, transactions, failures atomic.Uint64
-	// Why the last transaction failed, and why an interface that came cannot be served; empty: all is well.
-	unstorable, unbindable atomic.Pointer[string]
+
+	disk       state.Health
+	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
 }
 
 // generation is what is served from one Commit to the next. The sockets that
@@ -57,8 +58,8 @@ func New(h services.Host) *Service {
 	s := &Service{host: h, clock: clock.New(), changed: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
 	s.strangers.known = map[netip.Addr]stranger{}
-	s.unstorable.Store(new(string))
 	s.unbindable.Store(new(string))
+	s.disk.Halt, s.disk.Tell = s.halt, s.tell
 	s.register(h.Metrics)
 	return s
 }
@@ -171,6 +172,7 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-s.changed:
 		case <-tick.C:
 			s.rebind()
+			s.disk.Watch(time.Now())
 		}
 	}
 }
