@@ -50,33 +50,49 @@ func (s *Store) open(flags int) error {
 	if err != nil {
 		return err
 	}
-	s.db, s.file, s.stuck = db, file, false
+	s.db, s.file = db, file
 	return nil
 }
 
-// drop lets the file go.
+// drop lets the file go. The caller holds s.mu for writing.
 func (s *Store) drop() error {
-	if s.db == nil {
-		return nil
-	}
 	db := s.db
-	s.db = nil
-	if s.stuck {
-		// A panic left bbolt's locks held. Without the descriptor the lock of the file is
-		// free; the memory map stays until the process ends.
-		return s.file.Close()
+	if s.db = nil; db == nil {
+		return nil
 	}
 	return guarded(db.Close)
 }
 
+// abandon lets the file go after a panic, which may have left bbolt's locks held.
+// Without the descriptor the lock of the file is free; the memory map stays until
+// the process ends.
+func (s *Store) abandon(db *bbolt.DB) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == db {
+		s.db = nil
+		_ = s.file.Close()
+	}
+}
+
+// on does something with bbolt, and abandons it when it panics.
+func (s *Store) on(do func(*bbolt.DB) error) error {
+	s.mu.RLock()
+	db := s.db
+	err := errClosed
+	if db != nil {
+		err = guarded(func() error { return do(db) })
+	}
+	s.mu.RUnlock()
+	if errors.Is(err, errPanic) {
+		s.abandon(db)
+	}
+	return err
+}
+
 // view reads in one transaction.
 func (s *Store) view(read func(*bbolt.Tx) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.db == nil {
-		return errClosed
-	}
-	return guarded(func() error { return s.db.View(read) })
+	return s.on(func(db *bbolt.DB) error { return db.View(read) })
 }
 
 // update writes in one transaction. All of it is on disk when the call returns
@@ -88,13 +104,11 @@ func (s *Store) update(write func(*bbolt.Tx) error) error {
 		return errClosed
 	}
 	if s.failed != nil {
-		if err := s.reopen(); err != nil {
-			s.failed = err
-			return err
+		if s.failed = s.reopen(); s.failed != nil {
+			return s.failed
 		}
 	}
-	s.failed = guarded(func() error { return s.db.Update(write) })
-	s.stuck = errors.Is(s.failed, errPanic)
+	s.failed = s.on(func(db *bbolt.DB) error { return db.Update(write) })
 	return s.failed
 }
 

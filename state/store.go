@@ -34,14 +34,13 @@ type Store struct {
 	info     os.FileInfo // of the file that was opened first
 	pageSize int
 
-	writer sync.Mutex // one writes at a time; it guards failed, stuck and closed
+	writer sync.Mutex // one writes at a time; it guards failed and closed
 	failed error      // of the last write; the next one begins with reopen
-	stuck  bool       // bbolt's locks are held by nobody
 	closed bool
 
 	mu   sync.RWMutex // held for writing while db is replaced
-	db   *bbolt.DB
-	file *os.File // of db
+	db   *bbolt.DB    // nil: it was let go
+	file *os.File     // of db
 }
 
 // Open opens DIR/helperd.db and makes both when they are not there. A second
