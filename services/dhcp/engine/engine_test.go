@@ -99,6 +99,10 @@ func TestRelease(t *testing.T) {
 	if len(l.e.Leases(l.now)) != 1 {
 		t.Error("a stranger's release took the lease")
 	}
+	l.send(stranger, dhcpv4.MessageTypeRelease, ciaddr(a.String()), server("192.168.67.77"))
+	if len(l.e.Leases(l.now)) != 1 {
+		t.Error("a release to another server took the lease")
+	}
 	l.send(stranger, dhcpv4.MessageTypeRelease, ciaddr(a.String()))
 	if !l.last.Durable || l.last.Record.Expires.Unix() > l.now || len(l.e.Leases(l.now)) != 0 {
 		t.Errorf("release left %v, record %+v", l.e.Leases(l.now), l.last.Record)
