@@ -26,6 +26,7 @@ dhclient isc-dhcp-client dhcp-client
 dhcpcd dhcpcd-base dhcpcd
 bootpc bootpc -
 dhcrelay isc-dhcp-relay dhcp-relay
+dhcpd isc-dhcp-server dhcp-server
 chronyd chrony chrony
 ntpdate ntpsec-ntpdate ntpsec
 ntpdig ntpsec-ntpdig ntpsec
