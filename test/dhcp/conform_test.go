@@ -49,6 +49,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+const pass = "pass"
+
 // results of the cases, for the table.
 type results struct {
 	mu   sync.Mutex
@@ -100,25 +102,25 @@ func (c *testCase) judge(t *testing.T, server string, l *link, note func(string)
 	case failed == "" && because != "":
 		t.Errorf("it passes, and should not, because %s", because)
 	case failed == "":
-		note("pass")
+		note(pass)
 	case because != "":
 		t.Logf("differs as said: %s", failed)
-		note("differs: " + because)
+		note("differs")
 	default:
 		note("FAIL")
 		t.Errorf("RFC %s: %s", c.rfc, failed)
 	}
 }
 
-// table shows how each server did in each case.
+// table shows how each server did in each case, and why one does otherwise.
 func (r *results) table() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var b strings.Builder
+	var b, why strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	passed := map[string]int{}
-	fmt.Fprintf(w, "\ncase\tRFC\t%s\t%s\t%s\n", helperd, dhcpd, dnsmasq)
 	number := 0
+	fmt.Fprintf(w, "\ncase\tRFC\t%s\t%s\t%s\n", helperd, dhcpd, dnsmasq)
 	for _, g := range groups {
 		for _, c := range g.cases {
 			name := g.name + "/" + c.name
@@ -128,17 +130,22 @@ func (r *results) table() string {
 			}
 			number++
 			for server, result := range got {
-				if result == "pass" {
+				if result == pass {
 					passed[server]++
 				}
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, c.rfc, got[helperd], got[dhcpd], got[dnsmasq])
+			for _, peer := range []string{dhcpd, dnsmasq} {
+				if c.differs[peer] != "" {
+					fmt.Fprintf(&why, "%s: %s: %s\n", name, peer, c.differs[peer])
+				}
+			}
 			if c.alone != "" {
-				fmt.Fprintf(w, "\t\tby the RFC alone: %s\t\t\n", c.alone)
+				fmt.Fprintf(&why, "%s: the RFC is enough: %s\n", name, c.alone)
 			}
 		}
 	}
-	fmt.Fprintf(w, "%d cases passed\t\t%d\t%d\t%d\n", number, passed[helperd], passed[dhcpd], passed[dnsmasq])
+	fmt.Fprintf(w, "%d cases, passed\t\t%d\t%d\t%d\n", number, passed[helperd], passed[dhcpd], passed[dnsmasq])
 	_ = w.Flush()
-	return b.String()
+	return b.String() + "\nwhy a peer differs:\n" + why.String()
 }

@@ -103,18 +103,6 @@ func with(code byte, value string) mod {
 
 func asks(codes ...byte) mod { return with(optParams, string(codes)) }
 
-func without(code byte) mod {
-	return func(m *message) {
-		var rest []option
-		for _, o := range m.options {
-			if o.code != code {
-				rest = append(rest, o)
-			}
-		}
-		m.options = rest
-	}
-}
-
 func flags(f uint16) mod { return func(m *message) { m.flags = f } }
 
 func via(relay string) mod {
