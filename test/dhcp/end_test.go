@@ -43,6 +43,20 @@ var endCases = []testCase{
 		},
 	},
 	{
+		name: "RELEASE of another client's address by one that has its own", rfc: "2131 4.3.4",
+		proof: func(x *trial) {
+			a := x.client().lease()
+			c := x.client()
+			own := c.lease()
+			c.release(a)
+			for _, kept := range []netip.Addr{a, own} {
+				if got := x.client().discover(wants(kept)).yiaddr; got == kept {
+					x.fatalf("%s was taken from its client", kept)
+				}
+			}
+		},
+	},
+	{
 		name: "RELEASE to another server", rfc: "2131 4.3.4",
 		proof: func(x *trial) {
 			c := x.client()
@@ -94,6 +108,17 @@ var endCases = []testCase{
 			x.client().decline(a)
 			equal(x, "renewed", c.renew(a, ack).yiaddr, a)
 			equal(x, "offered", c.discover().yiaddr, a)
+		},
+		differs: map[string]string{dhcpd: "it believes a DECLINE by anybody"},
+	},
+	{
+		name: "DECLINE of another client's address by one that has its own", rfc: "2131 4.3.3",
+		proof: func(x *trial) {
+			owner, c := x.client(), x.client()
+			a, own := owner.lease(), c.lease()
+			c.decline(a)
+			equal(x, "renewed by its owner", owner.renew(a, ack).yiaddr, a)
+			equal(x, "renewed by who declined", c.renew(own, ack).yiaddr, own)
 		},
 		differs: map[string]string{dhcpd: "it believes a DECLINE by anybody"},
 	},
