@@ -37,7 +37,7 @@ type link struct {
 	mu      sync.Mutex
 	holders map[netip.Addr]mac
 	waiting map[uint32]chan *reply // by transaction
-	last    uint32                 // MAC that was given out
+	last    byte                   // of the MACs that were given out
 }
 
 func newLink(t *testing.T) *link {
@@ -109,12 +109,17 @@ func (l *link) holder(a netip.Addr) (mac, bool) {
 	return m, ok
 }
 
-// newMAC gives the address of a machine that is in no list.
+// newMAC gives the address of a machine that is in no list. dnsmasq, which holds
+// no offers, goes by a hash of the MAC: it spreads these over the LAN's pool from
+// its first address on, one after the other, so that no two clients meet and the
+// end of the pool stays free for those that ask for an address.
 func (l *link) newMAC() mac {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last++
-	return mac{0x02, 0x99, 0, 0, byte(l.last >> 8), byte(l.last)}
+	if l.last++; l.last > 200 {
+		panic(failure("more clients than the end of the pool leaves room for: make the pool larger"))
+	}
+	return mac{0x02, 0x00, 0x9a, 0, 0, l.last}
 }
 
 // await gives where the replies of a transaction arrive.

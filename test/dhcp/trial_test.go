@@ -276,10 +276,10 @@ func (x *trial) inPool(a netip.Addr) {
 }
 
 var pools = map[netip.Prefix][2]byte{
-	netip.MustParsePrefix("192.168.67.0/24"): {70, 250},
-	netip.MustParsePrefix("10.30.8.0/24"):    {100, 150},
+	netip.MustParsePrefix("192.168.67.0/24"): {30, 250},
+	netip.MustParsePrefix("10.30.8.0/24"):    {20, 250},
 	netip.MustParsePrefix("10.30.9.0/24"):    {100, 103},
-	netip.MustParsePrefix("10.30.11.0/24"):   {100, 220},
+	netip.MustParsePrefix("10.30.11.0/24"):   {20, 250},
 }
 
 // word is two bytes on the wire.
