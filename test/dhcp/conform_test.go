@@ -36,6 +36,8 @@ var groups = []struct {
 	{"request", requestCases},
 	{"nak", nakCases},
 	{"end", endCases},
+	{"rapid commit", rapidCases},
+	{"BOOTP", bootpCases},
 	{"options", optionCases},
 	{"sizes", sizeCases},
 	{"boot", bootCases},

@@ -47,6 +47,7 @@ const (
 	optRapid      = 80
 	optRelay      = 82
 	optArch       = 93
+	optUUID       = 97
 	optSelect     = 118
 	optSearch     = 119
 	optRoutes     = 121

@@ -227,6 +227,22 @@ var addressCases = []testCase{
 		},
 	},
 	{
+		name: "reservation by client id", rfc: "2131 4.2",
+		proof: func(x *trial) {
+			c := x.client()
+			c.id = "\xff\x00\x00\x00\x01"
+			equal(x, "address", c.lease(), netip.MustParseAddr("192.168.67.27"))
+		},
+	},
+	{
+		name: "reservation by UUID", rfc: "4578 2.3",
+		proof: func(x *trial) {
+			r := x.client().discover(with(optUUID, "\x00\x4c\x4c\x45\x44\x00\x51\x35\x10\x80\x52\xb4\xc0\x4f\x4a\x31\x32"))
+			equal(x, "address", r.yiaddr, netip.MustParseAddr("192.168.67.28"))
+		},
+		differs: map[string]string{dnsmasq: "it knows machines by MAC and client id alone"},
+	},
+	{
 		name: "reservation is not given to others", rfc: "2131 4.3.1",
 		proof: func(x *trial) {
 			owner, reserved := x.node(2)

@@ -123,6 +123,18 @@ var relayCases = []testCase{
 		},
 	},
 	{
+		name: "server id override", rfc: "5107 4",
+		proof: func(x *trial) {
+			c := x.client()
+			override := with(optRelay, "\x0b\x04"+ip("10.30.8.1"))
+			c.named = "10.30.8.1"
+			a := c.discover(via("10.30.8.1"), override).yiaddr
+			r := c.exchange(c.message(request, chooses("10.30.8.1"), wants(a), via("10.30.8.1"), override), ack)
+			equal(x, "address", r.yiaddr, a)
+		},
+		differs: map[string]string{dhcpd: "it does not know it"},
+	},
+	{
 		name: "NAK through a relay has the broadcast flag", rfc: "2131 4.3.2",
 		proof: func(x *trial) {
 			c := x.machine(edge0)

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,9 +60,10 @@ func show(v any) string {
 // A client is a machine, or what pretends to be one.
 type client struct {
 	*trial
-	mac  mac
-	id   string // option 61; empty: none
-	with []mod  // changes of all its messages
+	mac   mac
+	id    string // option 61; empty: none
+	with  []mod  // changes of all its messages
+	named string // the server id that it is to be told; empty: the server's address
 }
 
 // A mod changes a message before it is sent.
@@ -102,6 +104,18 @@ func with(code byte, value string) mod {
 }
 
 func asks(codes ...byte) mod { return with(optParams, string(codes)) }
+
+func without(code byte) mod {
+	return func(m *message) {
+		var rest []option
+		for _, o := range m.options {
+			if o.code != code {
+				rest = append(rest, o)
+			}
+		}
+		m.options = rest
+	}
+}
 
 func flags(f uint16) mod { return func(m *message) { m.flags = f } }
 
@@ -174,7 +188,7 @@ func (c *client) check(m *message, r *reply) {
 	equal(c.trial, "giaddr", r.giaddr, addrOr0(m.giaddr))
 	equal(c.trial, "source", r.from.String(), serverIP+":67")
 	if r.kind() != 0 {
-		equal(c.trial, "server id", r.get(optServerID), ip(serverIP))
+		equal(c.trial, "server id", r.get(optServerID), ip(cmp.Or(c.named, serverIP)))
 	}
 }
 
