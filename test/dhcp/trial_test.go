@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -269,7 +270,18 @@ func (c *client) choose(a netip.Addr, mods ...mod) *reply {
 
 // lease gets an address as a client does.
 func (c *client) lease(mods ...mod) netip.Addr {
-	return c.choose(c.discover(mods...).yiaddr, mods...).yiaddr
+	var got netip.Addr
+	for range 3 { // it begins again after a NAK: dnsmasq holds no offers, so another case may be faster
+		failed := c.run(func(*trial) { got = c.choose(c.discover(mods...).yiaddr, mods...).yiaddr })
+		switch {
+		case failed == "":
+			return got
+		case !strings.HasPrefix(failed, "a NAK came"):
+			c.fatalf("%s", failed)
+		}
+	}
+	c.fatalf("three NAKs in a row")
+	panic("not reached")
 }
 
 // renew asks its server for more time.
