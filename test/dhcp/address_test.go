@@ -1,6 +1,28 @@
 package dhcp
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
+
+// squatted is an address of the pool that a machine has without having asked.
+var squatted = netip.MustParseAddr("192.168.67.238")
+
+// patient asks again and again, as clients do, until there is an offer.
+func (c *client) patient(mods ...mod) *reply {
+	for end := time.Now().Add(2 * patience); time.Now().Before(end); {
+		m := c.message(discover, mods...)
+		c.must(c.put(m))
+		select {
+		case r := <-c.await(m.xid):
+			c.check(m, r)
+			return r
+		case <-time.After(2 * time.Second):
+		}
+	}
+	c.fatalf("no offer")
+	panic("not reached")
+}
 
 // granted asks for addresses at the end of the pool until one is offered: dnsmasq
 // spreads its clients over the pool, so that one of them may be somebody's.
@@ -165,6 +187,18 @@ var addressCases = []testCase{
 			equal(x, "number of addresses", len(seen), 60)
 		},
 		differs: map[string]string{dnsmasq: "it holds no offers, and hashes MACs to addresses"},
+	},
+	{
+		name: "in use by a machine of no list", rfc: "2131 4.4.1, 2.2",
+		proof: func(x *trial) {
+			time.Sleep(2 * time.Second) // servers bound how many offers wait for a probe: let the other cases have theirs
+			for range 3 {
+				if got := x.client().patient(wants(squatted), with(optClass, "ping")).yiaddr; got == squatted {
+					x.fatalf("%s is offered, and somebody answers for it", got)
+				}
+			}
+		},
+		differs: map[string]string{dnsmasq: "its pings are off, as each holds all other clients up"},
 	},
 	{
 		name: "pool used up", rfc: "2131 4.3.1",

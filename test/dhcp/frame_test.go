@@ -104,6 +104,26 @@ func unwrap(b []byte, partial bool) (payload []byte, w way, err error) {
 	return u[8:], w, err
 }
 
+// echoReply answers a ping (RFC 792) of an address that have holds; nil: it is no such request.
+func echoReply(b []byte, have func(netip.Addr) (mac, bool)) []byte {
+	if len(b) < headers || b[12] != 8 || b[13] != 0 || b[ethernet] != 0x45 || b[ethernet+9] != 1 || b[ethernet+ipHeader] != 8 {
+		return nil
+	}
+	own, ok := have(netip.AddrFrom4([4]byte(b[ethernet+16:])))
+	if !ok {
+		return nil
+	}
+	r := append([]byte(nil), b...)
+	copy(r, b[6:12])
+	copy(r[6:], own[:])
+	copy(r[ethernet+12:], b[ethernet+16:ethernet+20]) // the sum of the header stays
+	copy(r[ethernet+16:], b[ethernet+12:ethernet+16])
+	echo := r[ethernet+ipHeader : ethernet+int(binary.BigEndian.Uint16(r[ethernet+2:]))]
+	echo[0], echo[2], echo[3] = 0, 0, 0
+	binary.BigEndian.PutUint16(echo[2:], ^sum(echo))
+	return r
+}
+
 // arpReply answers an ARP request for an address that have holds; nil: it is no such request.
 func arpReply(b []byte, have func(netip.Addr) (mac, bool)) []byte {
 	if len(b) < 42 || b[12] != 8 || b[13] != 6 || b[21] != 1 {

@@ -25,7 +25,7 @@ type reply struct {
 }
 
 // A link is one end of a wire; a server is at the other. It hears all that
-// the server sends, to whomever, and answers ARP for the addresses in use.
+// the server sends, to whomever, and answers ARP and pings for the addresses in use.
 type link struct {
 	server *netns.NS
 	dev    string // of the server
@@ -52,6 +52,7 @@ func newLink(t *testing.T) *link {
 	for _, a := range []string{"10.30.8.1", "10.30.9.1", "10.30.10.1", "10.30.11.1", "10.30.99.1"} {
 		l.hold(netip.MustParseAddr(a), relayMAC)
 	}
+	l.hold(squatted, mac{0x02, 0x67, 0, 0, 0, 2})
 	done := make(chan struct{})
 	stop := make(chan struct{})
 	go l.listen(stop, done)
@@ -168,9 +169,11 @@ func partial(control []byte) bool {
 }
 
 func (l *link) hear(b []byte, partial bool) {
-	if r := arpReply(b, l.holder); r != nil {
-		_ = l.send(r)
-		return
+	for _, r := range [][]byte{arpReply(b, l.holder), echoReply(b, l.holder)} {
+		if r != nil {
+			_ = l.send(r)
+			return
+		}
 	}
 	payload, w, err := unwrap(b, partial)
 	if payload == nil || w.from.Port() != 67 {
