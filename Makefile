@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e-boot reload bootstorm kill flood conform fuzz bench bench-http bench-tftp bench-lb idle-lb clean
+.PHONY: help build demo test check race e2e-boot reload bootstorm kill flood conform fuzz bench bench-http bench-tftp bench-dhcp bench-lb idle-lb clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-http: packages-test build ## compare HTTP with nginx and apache2 in 3 minu
 
 bench-tftp: packages-test build ## compare TFTP with in.tftpd and dnsmasq in 2 to 3 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 30m -v -run Compare ./test/bench/tftp
+
+bench-dhcp: packages-test build ## compare DHCP with dhcpd, Kea and dnsmasq in 8 minutes, ROUNDS each (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 60m -v -run Compare ./test/bench/dhcp
 
 bench-lb: packages-test build ## compare the balancer with haproxy of 1 and 2 threads in 8 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 60m -v -run Compare ./test/bench/lb
