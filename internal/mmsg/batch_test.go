@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func listen(t testing.TB, addr string) *net.UDPConn {
@@ -92,6 +94,46 @@ func TestRefusedMessageIsSkipped(t *testing.T) {
 		if err != nil || string(buf[:n]) != want {
 			t.Fatalf("got %q, %v; want %q", buf[:n], err, want)
 		}
+	}
+}
+
+// A full send buffer is waited for only so long, and its deadline holds up nothing later.
+func TestSendWithin(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := os.NewFile(uintptr(fds[0]), "from"), os.NewFile(uintptr(fds[1]), "to")
+	defer from.Close()
+	defer to.Close()
+	b := New(2, 64, 1000)
+	send := func() int {
+		for b.Reply() != nil {
+			b.queue(copy(b.Reply(), make([]byte, 1000)), 0)
+		}
+		failed, err := b.SendWithin(from, 20*time.Millisecond)
+		if (err != nil) != (failed > 0) || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) || b.Queued() != 0 {
+			t.Fatalf("%d failed, %v, %d still queued", failed, err, b.Queued())
+		}
+		return failed
+	}
+	for range 1000 {
+		if send() > 0 {
+			break
+		}
+	}
+	if send() != 2 {
+		t.Error("the full buffer took a message")
+	}
+	raw, err := to.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Receive(raw); n != 2 || err != nil {
+		t.Fatalf("%d messages, %v", n, err)
+	}
+	if failed := send(); failed != 0 {
+		t.Errorf("%d of 2 messages failed where there was room for them", failed)
 	}
 }
 

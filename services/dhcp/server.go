@@ -178,13 +178,6 @@ func (w *sender) flush() {
 }
 
 func (w *sender) send(b *mmsg.Batch, by *os.File) {
-	failed := b.Queued()
-	if failed == 0 {
-		return
-	}
-	_ = by.SetWriteDeadline(time.Now().Add(longestSend))
-	if raw, err := by.SyscallConn(); err == nil {
-		failed, _ = b.Send(raw)
-	}
+	failed, _ := b.SendWithin(by, longestSend)
 	w.s.unsent.Add(uint64(failed))
 }

@@ -29,7 +29,8 @@ func TestCompareSmall(t *testing.T) {
 	once := known
 	once.total = known.macs
 	var first uint32
-	s.compare(t, servers,
+	s.compare(
+		t, servers,
 		bench.Load{Name: "250 addresses, 200 machines, 32 at once, cold", Run: s.load(s.strangers, known), Bars: bars(servers)},
 		bench.Load{
 			Name: "the same, warm", Run: s.load(func() uint32 { return first }, known), Bars: bars(servers),
