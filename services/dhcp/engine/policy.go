@@ -26,6 +26,7 @@ type Policy struct {
 // A Subnet is one served network with its options encoded.
 type Subnet struct {
 	plan.Subnet
+	index    uint16 // in the policy, counted from 1; a file has room for fewer networks
 	serverID []byte
 	mask     []byte
 	name     []byte // option 66
@@ -81,6 +82,9 @@ func Compile(d *plan.DHCP, local []netip.Addr) (*Policy, error) {
 		}
 	}
 	slices.SortStableFunc(p.subnets, func(a, b *Subnet) int { return cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()) })
+	for i, n := range p.subnets {
+		n.index = uint16(i + 1)
+	}
 	for i := range d.Reservations {
 		if err := p.reserve(&d.Reservations[i]); err != nil {
 			return nil, fmt.Errorf("reservation of %s: %w", d.Reservations[i].Address, err)

@@ -25,8 +25,8 @@ const (
 // free once it has expired, and still remembers its last client then.
 type binding struct {
 	addr     netip.Addr
-	net      netip.Prefix
 	mac      plan.MAC
+	net      uint16 // index of the subnet; 0: none
 	id       string // client id; empty: the client sends none
 	hostname string
 	state    bindingState

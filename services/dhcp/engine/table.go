@@ -18,13 +18,14 @@ type table struct {
 	turn   uint64
 }
 
+// Keys are small and most have no pointer: there may be as many as there are addresses.
 type idKey struct {
-	net netip.Prefix
+	net uint16 // Subnet.index
 	id  string
 }
 
 type macKey struct {
-	net netip.Prefix
+	net uint16
 	mac plan.MAC
 }
 
@@ -45,12 +46,12 @@ func (t *table) adopt(p *Policy) {
 		}
 	}
 	for _, b := range t.byAddr {
-		b.pool, b.net = nil, netip.Prefix{}
+		b.pool, b.net = nil, 0
 		n := p.at(b.addr)
 		if n == nil {
 			continue
 		}
-		b.net = n.Prefix
+		b.net = n.index
 		t.index(b)
 		if n.Pool.Contains(b.addr) && !t.barred[b.addr] {
 			b.pool = t.pools[n.Prefix]
@@ -97,11 +98,11 @@ func (t *table) unindex(b *binding) {
 // system that does.
 func (t *table) find(n *Subnet, mac plan.MAC, id []byte) *binding {
 	if len(id) > 0 {
-		if b := t.byID[idKey{n.Prefix, string(id)}]; b != nil {
+		if b := t.byID[idKey{n.index, string(id)}]; b != nil {
 			return b
 		}
 	}
-	if b := t.byMAC[macKey{n.Prefix, mac}]; b != nil && (b.id == "" || len(id) == 0) {
+	if b := t.byMAC[macKey{n.index, mac}]; b != nil && (b.id == "" || len(id) == 0) {
 		return b
 	}
 	return nil
@@ -207,7 +208,7 @@ func (t *table) fresh(p *pool) *binding {
 }
 
 func (t *table) add(p *pool, a netip.Addr) *binding {
-	b := &binding{addr: a, net: p.subnet.Prefix, pool: p}
+	b := &binding{addr: a, net: p.subnet.index, pool: p}
 	t.byAddr[a] = b
 	heap.Push(&p.holds, b)
 	return b
