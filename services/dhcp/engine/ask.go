@@ -97,7 +97,7 @@ func (e *Engine) askPool(q *request, want netip.Addr) {
 
 // taken reports whether somebody else certainly has a.
 func (e *Engine) taken(a netip.Addr, now int64) bool {
-	b := e.table.byAddr[a]
+	b := e.table.at(a)
 	return len(e.policy.owners[a]) > 0 || b != nil && b.state == bound && b.live(now)
 }
 

@@ -52,7 +52,7 @@ func (e *Engine) Adopt(p *Policy, now int64) {
 	e.policy = p
 	for a := range p.owners {
 		// An offer that nobody took yet gives way; a lease does not.
-		if b := e.table.byAddr[a]; b != nil && b.state == held {
+		if b := e.table.at(a); b != nil && b.state == held {
 			b.expires = min(b.expires, now)
 		}
 	}

@@ -89,7 +89,7 @@ func (e *Engine) full(q *request) {
 // another machine from when it was in a pool. Two machines on one address
 // would disturb both; the other one's next renewal is refused.
 func (e *Engine) occupied(q *request) bool {
-	b := e.table.byAddr[q.reservation.Address]
+	b := e.table.at(q.reservation.Address)
 	if b == nil || b.state != bound || !b.live(q.now) || b.mac == q.MAC || e.policy.owns(b) {
 		return false
 	}

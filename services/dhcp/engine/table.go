@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"net/netip"
 
 	"helperd/plan"
@@ -10,7 +11,7 @@ import (
 
 // table has all bindings of all pools.
 type table struct {
-	byAddr map[netip.Addr]*binding
+	byAddr map[uint32]*binding // see at
 	byID   map[idKey]*binding
 	byMAC  map[macKey]*binding // the latest one of a MAC
 	pools  map[netip.Prefix]*pool
@@ -30,7 +31,7 @@ type macKey struct {
 }
 
 func newTable() *table {
-	return &table{byAddr: map[netip.Addr]*binding{}, byID: map[idKey]*binding{}, byMAC: map[macKey]*binding{}, pools: map[netip.Prefix]*pool{}}
+	return &table{byAddr: map[uint32]*binding{}, byID: map[idKey]*binding{}, byMAC: map[macKey]*binding{}, pools: map[netip.Prefix]*pool{}}
 }
 
 // adopt fits the bindings into the pools of p. Those that are in no pool any
@@ -58,6 +59,20 @@ func (t *table) adopt(p *Policy) {
 			heap.Push(b.pool.queueOf(b.state), b)
 		}
 	}
+}
+
+// at gives the binding of an address, or nil.
+func (t *table) at(a netip.Addr) *binding {
+	if !a.Is4() {
+		return nil
+	}
+	return t.byAddr[key(a)]
+}
+
+// key is an IPv4 address as byAddr has it.
+func key(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // index makes b found by its client, unless something newer is.
@@ -186,7 +201,7 @@ func (t *table) claim(p *pool, want netip.Addr, now int64) *binding {
 	if !p.subnet.Pool.Contains(want) || t.barred[want] {
 		return nil
 	}
-	b := t.byAddr[want]
+	b := t.at(want)
 	if b == nil {
 		return t.add(p, want)
 	}
@@ -198,7 +213,7 @@ func (t *table) claim(p *pool, want netip.Addr, now int64) *binding {
 
 func (t *table) fresh(p *pool) *binding {
 	for a := p.next; p.subnet.Pool.Contains(a); a = a.Next() {
-		if t.byAddr[a] == nil && !t.barred[a] {
+		if t.at(a) == nil && !t.barred[a] {
 			p.next = a.Next()
 			return t.add(p, a)
 		}
@@ -209,7 +224,7 @@ func (t *table) fresh(p *pool) *binding {
 
 func (t *table) add(p *pool, a netip.Addr) *binding {
 	b := &binding{addr: a, net: p.subnet.index, pool: p}
-	t.byAddr[a] = b
+	t.byAddr[key(a)] = b
 	heap.Push(&p.holds, b)
 	return b
 }
@@ -223,5 +238,5 @@ func (t *table) load(l *state.Lease) {
 	if l.State == state.Declined {
 		b.state = declined
 	}
-	t.byAddr[l.Address] = b
+	t.byAddr[key(l.Address)] = b
 }
