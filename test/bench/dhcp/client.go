@@ -49,6 +49,7 @@ type storm struct {
 	releases bool          // a machine gives its address back at once
 	total    int           // DORAs after which the storm ends; 0: any number
 	limit    time.Duration // after which it ends
+	least    int           // DORAs that it waits for ten times of patience longer; 0: none
 }
 
 // outcome is what came of a storm.
@@ -119,7 +120,7 @@ func (s *storm) run(first uint32) (*outcome, error) {
 		c.start(&c.all[i], first)
 	}
 	var looked time.Time
-	for c.now.Sub(begun) < s.limit && (s.total == 0 || c.done < s.total) {
+	for s.goesOn(c.now.Sub(begun), c.done) {
 		if c.now.Sub(looked) > patience/10 {
 			looked = c.now
 			c.look()
@@ -132,6 +133,14 @@ func (s *storm) run(first uint32) (*outcome, error) {
 	c.elapsed = c.now.Sub(begun)
 	slices.Sort(c.latencies)
 	return &c.outcome, nil
+}
+
+// goesOn reports whether a storm that has lasted so long goes on after so many DORAs.
+func (s *storm) goesOn(lasted time.Duration, done int) bool {
+	if s.total > 0 && done >= s.total {
+		return false
+	}
+	return lasted < s.limit || done < s.least && lasted < s.limit+10*patience
 }
 
 // turn sends what is queued, waits for answers and takes all that are there.

@@ -75,7 +75,7 @@ func (s *site) servers(t testing.TB) []bench.Server {
 
 // ready gives nil when the server gives an address.
 func (s *site) ready(addr netip.Addr) error {
-	out, err := s.storm(addr, s.strangers(), storm{machines: 1, total: 1, limit: patience})
+	out, err := s.storm(addr, s.strangers(), storm{machines: 1, total: 1, limit: patience / 2})
 	if err == nil && out.done == 0 {
 		err = fmt.Errorf("no answer from %s", addr)
 	}
