@@ -20,6 +20,8 @@ const (
 	DHCPAck      Kind = "dhcp.ack"      // boot file, if any
 	DHCPNak      Kind = "dhcp.nak"      // reason
 	DHCPDecline  Kind = "dhcp.decline"  // the client found the address in use
+	DHCPConflict Kind = "dhcp.conflict" // a pool address is in use without a lease; MAC is who has it
+	DHCPLimited  Kind = "dhcp.limited"  // somebody asks too fast and gets no answer
 	DHCPRefused  Kind = "dhcp.refused"  // why the machine gets no answer, and what to do
 	DHCPForeign  Kind = "dhcp.foreign"  // another DHCP server was heard; Addr and MAC are its own
 	DHCPFailed   Kind = "dhcp.failed"   // an answer could not be given, such as a full pool or disk
@@ -89,7 +91,7 @@ type Event struct {
 // Trouble reports whether the event needs a person's attention.
 func (e *Event) Trouble() bool {
 	switch e.Kind {
-	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, RAForeign, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
+	case DHCPNak, DHCPDecline, DHCPConflict, DHCPLimited, DHCPRefused, DHCPForeign, DHCPFailed, RAForeign, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
 		IgnitionRefused, LBDown, LBRefused, ClockWrong, ConfigRejected, ServicePanic:
 		return true
 	}

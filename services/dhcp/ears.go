@@ -57,7 +57,7 @@ func openEars(ifindex int) (*os.File, error) {
 	}
 	raw, err := f.SyscallConn()
 	if err == nil {
-		bad := raw.Control(func(fd uintptr) { err = hear(int(fd), program, ifindex) })
+		bad := raw.Control(func(fd uintptr) { err = hear(int(fd), program, unix.ETH_P_IP, ifindex) })
 		err = errors.Join(bad, err)
 	}
 	if err != nil {
@@ -67,15 +67,15 @@ func openEars(ifindex int) (*os.File, error) {
 	return f, nil
 }
 
-// hear makes fd receive what passes program on one interface. The filter comes first, so that nothing else slips in.
-func hear(fd int, program []unix.SockFilter, ifindex int) error {
+// hear makes fd receive what passes program on one interface, of one Ethernet protocol. The filter comes first, so that nothing else slips in.
+func hear(fd int, program []unix.SockFilter, proto uint16, ifindex int) error {
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}); err != nil {
 		return err
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, ignoreOutgoing, 1); err != nil {
 		return err
 	}
-	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: ifindex})
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(proto), Ifindex: ifindex})
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }

@@ -34,6 +34,7 @@ type port struct {
 	frames *os.File    // AF_PACKET, to send on the link
 	routed *os.File    // raw IP, to send elsewhere
 	ears   *os.File    // AF_PACKET, other servers' answers
+	arp    *os.File    // AF_PACKET, conflict probes and their answers
 	refs   int         // guarded by Service.portsMu
 	alive  atomic.Bool // requests are being read
 	closed atomic.Bool
@@ -91,7 +92,10 @@ func (p *port) open() (err error) {
 	if p.routed, err = openRouted(); err != nil {
 		return err
 	}
-	p.ears, err = openEars(p.index)
+	if p.ears, err = openEars(p.index); err != nil {
+		return err
+	}
+	p.arp, err = openARP(p.index)
 	return err
 }
 
@@ -102,7 +106,7 @@ func (p *port) close() {
 	if p.conn != nil {
 		_ = p.conn.Close()
 	}
-	for _, f := range []*os.File{p.frames, p.routed, p.ears} {
+	for _, f := range []*os.File{p.frames, p.routed, p.ears, p.arp} {
 		if f != nil {
 			_ = f.Close()
 		}

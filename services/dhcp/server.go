@@ -106,23 +106,30 @@ func (s *Service) decide(r *reader, p *port, n int) {
 		a := s.answers.Get().(*answer)
 		a.port = p
 		s.engine.Handle(&r.request, link, now, &a.Answer)
-		switch {
-		case a.Durable && s.disk.Failing() != nil:
+		s.await(a, r.in.Message(i))
+		r.answers = s.pass(a, now, r.answers)
+	}
+}
+
+// pass gives a on: to the disk, to the list of what can go at once, or away. The caller holds s.mu.
+func (s *Service) pass(a *answer, now int64, list []*answer) []*answer {
+	switch {
+	case a.Durable && s.disk.Failing() != nil:
+		s.engine.Lost(&a.Record, now)
+		s.answers.Put(a)
+	case a.Durable:
+		// In the order of the decisions: records of one address must not pass each other.
+		if !s.commits.add(a) {
 			s.engine.Lost(&a.Record, now)
-			s.answers.Put(a)
-		case a.Durable:
-			// In the order of the decisions: records of one address must not pass each other.
-			if !s.commits.add(a) {
-				s.engine.Lost(&a.Record, now)
-				s.overflow.Add(1)
-				s.answers.Put(a)
-			}
-		case len(a.Frame) > 0 || len(a.Events) > 0:
-			r.answers = append(r.answers, a)
-		default:
+			s.overflow.Add(1)
 			s.answers.Put(a)
 		}
+	case len(a.Frame) > 0 || len(a.Events) > 0:
+		return append(list, a)
+	default:
+		s.answers.Put(a)
 	}
+	return list
 }
 
 // recycle gives the answers back and empties the list.

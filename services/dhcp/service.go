@@ -34,6 +34,7 @@ type Service struct {
 	xid    uint32 // of this process's probes
 
 	commits commits
+	probes  probes // guarded by mu
 	answers sync.Pool
 
 	malformed, overflow, unsent, transactions, failures atomic.Uint64
@@ -58,6 +59,7 @@ type generation struct {
 func New(h services.Host) *Service {
 	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
+	s.probes = newProbes()
 	s.answers.New = func() any { return new(answer) }
 	s.unbindable.Store(new(string))
 	s.disk.Halt, s.disk.Tell = s.halt, s.tell
@@ -111,6 +113,7 @@ func (s *Service) load() error {
 		return fmt.Errorf("read leases: %w", err)
 	}
 	s.engine = engine.New(leases)
+	s.engine.ProbeConflicts()
 	return nil
 }
 
@@ -156,12 +159,14 @@ func (s *Service) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	running := readers{}
 	committed := s.host.Guard.Loop(ctx, "commit", s.commit)
+	probed := s.host.Guard.Loop(ctx, "conflict probes", s.probeConflicts)
 	defer func() {
 		cancel()
 		for p := range running {
 			running.wait(p)
 		}
 		<-committed
+		<-probed
 	}()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -179,8 +184,8 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 }
 
-// readers are the ports that are being read, each with the ends of its two goroutines.
-type readers map[*port][2]<-chan struct{}
+// readers are the ports that are being read, each with the ends of its goroutines.
+type readers map[*port][3]<-chan struct{}
 
 // wait returns when nobody reads p any more.
 func (r readers) wait(p *port) {
@@ -200,9 +205,10 @@ func (s *Service) follow(ctx context.Context, running readers) {
 		if _, ok := running[p]; ok {
 			continue
 		}
-		running[p] = [2]<-chan struct{}{
+		running[p] = [3]<-chan struct{}{
 			s.host.Guard.Loop(ctx, "read "+p.device, func(ctx context.Context) error { return s.read(ctx, p) }),
 			s.host.Guard.Loop(ctx, "listen "+p.device, func(ctx context.Context) error { return s.listen(ctx, p) }),
+			s.host.Guard.Loop(ctx, "conflicts "+p.device, func(ctx context.Context) error { return s.hearARP(ctx, p) }),
 		}
 	}
 	for p := range running {

@@ -38,7 +38,11 @@ func (s *Service) Status() services.Status {
 	if text := *s.unbindable.Load(); text != "" {
 		st.Degrade(text)
 	}
-	for _, f := range s.foreign() {
+	foreign, problems := s.trouble()
+	for _, text := range problems {
+		st.Degrade(text)
+	}
+	for _, f := range foreign {
 		by := ""
 		if !f.MAC.IsZero() {
 			by = " (MAC " + f.MAC.String() + ")"
@@ -48,10 +52,11 @@ func (s *Service) Status() services.Status {
 	return st
 }
 
-func (s *Service) foreign() []engine.Foreign {
+func (s *Service) trouble() ([]engine.Foreign, []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.engine.Foreign(s.unix())
+	now := s.unix()
+	return s.engine.Foreign(now), s.engine.Problems(now)
 }
 
 // counters are the totals that people and Prometheus see.
@@ -66,6 +71,8 @@ func (s *Service) counters() map[string]uint64 {
 		"discover": c.Received[packet.Discover], "request": c.Received[packet.Ask], "decline": c.Received[packet.Decline],
 		"release": c.Received[packet.Release], "inform": c.Received[packet.Inform],
 		"offer": c.Sent[packet.Offer], "ack": c.Sent[packet.Ack], "nak": c.Sent[packet.Nak],
+		"limited_client": c.Limited[0], "limited_link": c.Limited[1], "limited_relay": c.Limited[2], "limited_circuit": c.Limited[3],
+		"conflict": c.Conflicts, "unprobed": c.Unprobed,
 		"bootp": c.Sent[0], "refused": c.Refused, "pool_full": c.Full, "no_network": c.NoSubnet,
 		"malformed": s.malformed.Load(), "overflow": s.overflow.Load(), "unsent": s.unsent.Load(),
 		"transactions": s.transactions.Load(), "failed_transactions": s.failures.Load(),

@@ -9,8 +9,9 @@ import (
 // Check asks the engine for the parameters of the first machine that has a
 // reservation, as that machine would, and changes nothing.
 func (e *Engine) Check(now int64) error {
-	counts := e.count
-	defer func() { e.count = counts }()
+	counts, off := e.count, e.limits.off
+	e.limits.off = true
+	defer func() { e.count, e.limits.off = counts, off }()
 	for _, list := range e.policy.byMAC {
 		r := list[0]
 		var req, got packet.Request

@@ -25,6 +25,9 @@ type Engine struct {
 
 	unwritable bool
 	unstored   map[netip.Addr]struct{} // what the disk has of them is out of date
+
+	conflicts conflicts
+	limits    *limits
 }
 
 // Counts are totals since the start.
@@ -34,11 +37,15 @@ type Counts struct {
 	Refused  uint64 // machines that get no answer by rule
 	Full     uint64 // requests that found the pool full
 	NoSubnet uint64 // requests from networks that are not served
+	// Limited are requests that came too fast: from a client, on a link, through a relay, from a port behind a relay.
+	Limited   [accounts]uint64
+	Conflicts uint64 // pool addresses that a machine without a lease answered for
+	Unprobed  uint64 // offers that went without a probe because there were too many
 }
 
 // New gives an engine that knows the stored leases and serves nothing yet.
 func New(leases []state.Lease) *Engine {
-	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{}}
+	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{}, limits: newLimits()}
 	for i := range leases {
 		if leases[i].Address.Is4() { // the others are DHCPv6's
 			e.table.load(&leases[i])
@@ -92,6 +99,9 @@ func (e *Engine) Handle(req *packet.Request, link []*Subnet, now int64, a *Answe
 	q := &e.current
 	q.id = req.ID[:min(len(req.ID), 255)]
 	q.reservation = e.policy.reservation(req, n)
+	if !e.admit(q) {
+		return
+	}
 	switch kind {
 	case 0:
 		if req.BOOTP {
@@ -120,6 +130,7 @@ type request struct {
 	client      client
 	now         int64
 	answer      *Answer
+	charge      charge
 }
 
 func (e *Engine) discover(q *request) {
@@ -145,6 +156,8 @@ func (e *Engine) discover(q *request) {
 		return
 	case b != nil && b.pool != nil && b.state == bound && b.live(q.now):
 		t.set(b, bound, max(b.expires, q.now+holdFor))
+		e.offer(q, b.addr)
+		return
 	case b != nil && b.pool != nil:
 		t.set(b, held, q.now+holdFor)
 	default:
@@ -152,6 +165,9 @@ func (e *Engine) discover(q *request) {
 			e.full(q)
 			return
 		}
+	}
+	if e.waits(q, b) {
+		return
 	}
 	if e.rapid(q) {
 		e.bind(q, b)

@@ -60,8 +60,9 @@ const (
 
 	pad            = 0
 	end            = 255
-	linkSelection  = 5  // of RelayInfo
-	serverOverride = 11 // of RelayInfo
+	circuitID      = 1 // of RelayInfo, as are the next two
+	linkSelection  = 5
+	serverOverride = 11
 	serverStart    = 44 // sname
 	fileStart      = 108
 	headerSize     = 236
