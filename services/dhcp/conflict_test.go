@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"encoding/json"
 	"net"
 	"net/netip"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"helperd/internal/netns"
-	"helperd/services"
 )
 
 // station is the client's end of a link, with many machines at it: it sends and
@@ -29,14 +27,6 @@ func station(t *testing.T, cli *netns.NS, addr string) *relay {
 	})
 	t.Cleanup(func() { _ = r.conn.Close() })
 	return r
-}
-
-func (p *process) status() (st services.Status) {
-	p.t.Helper()
-	if err := json.Unmarshal([]byte(p.do("status")), &st); err != nil {
-		p.t.Fatal(err)
-	}
-	return st
 }
 
 // A machine that sits on addresses of the pool without a lease keeps them; its

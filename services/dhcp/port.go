@@ -38,6 +38,8 @@ type port struct {
 	refs   int         // guarded by Service.portsMu
 	alive  atomic.Bool // requests are being read
 	closed atomic.Bool
+	stuck  atomic.Bool // its send buffer stayed full
+	losses losses
 	probed time.Time // of Serve alone
 
 	mu   sync.Mutex
@@ -150,6 +152,8 @@ func openRaw(what string, family, kind, proto int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket for %s: %w", what, err)
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer) // the kernel caps it
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, receiveBuffer) != nil { // needs CAP_NET_ADMIN
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer) // the kernel caps it
+	}
 	return os.NewFile(uintptr(fd), "dhcp "+what), nil
 }

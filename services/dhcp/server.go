@@ -2,8 +2,10 @@ package dhcp
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"helperd/internal/mmsg"
@@ -16,8 +18,8 @@ const (
 	batch = 128
 	// largestRequest is longer than any request on Ethernet.
 	largestRequest = 2048
-	// longestSend is how long a full send buffer may hold the others up, such as
-	// that of a tap device whose virtual machine is paused.
+	// longestSend is how long a full send buffer may hold up the answers that were
+	// stored, such as that of a slow link. A reader never waits for one.
 	longestSend = 100 * time.Millisecond
 )
 
@@ -42,6 +44,7 @@ func (s *Service) read(ctx context.Context, p *port) error {
 	p.alive.Store(true)
 	defer p.alive.Store(false)
 	r := &reader{in: mmsg.New(batch, largestRequest, 1), out: newSender(s)}
+	r.out.hasty = true
 	for {
 		n, err := r.in.Receive(raw)
 		if err != nil {
@@ -145,6 +148,7 @@ func (s *Service) recycle(list []*answer) []*answer {
 type sender struct {
 	s      *Service
 	port   *port
+	hasty  bool // never waits
 	routed *mmsg.Batch
 	frames *mmsg.Batch
 }
@@ -189,9 +193,23 @@ func (w *sender) send(b *mmsg.Batch, by *os.File) {
 	if failed == 0 {
 		return
 	}
-	_ = by.SetWriteDeadline(time.Now().Add(longestSend))
 	if raw, err := by.SyscallConn(); err == nil {
-		failed, _ = b.Send(raw)
+		failed = w.transmit(b, by, raw)
 	}
 	w.s.unsent.Add(uint64(failed))
+}
+
+// transmit waits for a full send buffer, unless in haste or when the last wait
+// for that port was in vain, as with the tap device of a paused virtual machine.
+func (w *sender) transmit(b *mmsg.Batch, by *os.File, raw syscall.RawConn) (failed int) {
+	if w.hasty || w.port.stuck.Load() {
+		if failed, _ = b.SendNow(raw); failed == 0 {
+			w.port.stuck.Store(false)
+		}
+		return failed
+	}
+	_ = by.SetWriteDeadline(time.Now().Add(longestSend))
+	failed, err := b.Send(raw)
+	w.port.stuck.Store(errors.Is(err, os.ErrDeadlineExceeded))
+	return failed
 }

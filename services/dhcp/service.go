@@ -24,6 +24,7 @@ type Service struct {
 
 	generation atomic.Pointer[generation]
 	changed    chan struct{} // has an element after a Commit
+	moved      chan struct{} // has one after an interface or address changed
 
 	portsMu sync.Mutex
 	ports   []*port
@@ -37,6 +38,7 @@ type Service struct {
 	probes  probes // guarded by mu
 	answers sync.Pool
 
+	lost                                                atomic.Uint64 // requests that no reader had room for
 	malformed, overflow, unsent, transactions, failures atomic.Uint64
 
 	disk       state.Health
@@ -57,7 +59,7 @@ type generation struct {
 
 // New gives a server that serves nothing until its first Commit and Serve.
 func New(h services.Host) *Service {
-	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
+	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
 	s.probes = newProbes()
 	s.answers.New = func() any { return new(answer) }
@@ -160,25 +162,39 @@ func (s *Service) Serve(ctx context.Context) error {
 	running := readers{}
 	committed := s.host.Guard.Loop(ctx, "commit", s.commit)
 	probed := s.host.Guard.Loop(ctx, "conflict probes", s.probeConflicts)
+	watched := s.host.Guard.Loop(ctx, "watch interfaces", s.watchLinks)
 	defer func() {
 		cancel()
+		<-watched
 		for p := range running {
 			running.wait(p)
 		}
 		<-committed
 		<-probed
 	}()
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	soon := false
 	for {
 		s.follow(ctx, running)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.changed:
+		case <-s.moved:
+			if !soon {
+				soon = true
+				tick.Reset(settle)
+			}
 		case <-tick.C:
-			s.rebind()
+			soon = false
+			tick.Reset(lookEvery)
+			// The sockets of an interface that was made anew are opened once those of the former are closed.
+			if s.rebind() && s.rebind() {
+				s.follow(ctx, running)
+			}
 			s.look(time.Now())
+			s.countLost(time.Now())
 			s.disk.Watch(time.Now())
 		}
 	}

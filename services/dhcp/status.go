@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -37,6 +38,11 @@ func (s *Service) Status() services.Status {
 	}
 	if text := *s.unbindable.Load(); text != "" {
 		st.Degrade(text)
+	}
+	for p := range g.links {
+		if text := p.losses.problem(p.device, time.Now()); text != "" {
+			st.Degrade(text)
+		}
 	}
 	foreign, problems := s.trouble()
 	for _, text := range problems {
@@ -72,7 +78,7 @@ func (s *Service) counters() map[string]uint64 {
 		"release": c.Received[packet.Release], "inform": c.Received[packet.Inform],
 		"offer": c.Sent[packet.Offer], "ack": c.Sent[packet.Ack], "nak": c.Sent[packet.Nak],
 		"limited_client": c.Limited[0], "limited_link": c.Limited[1], "limited_relay": c.Limited[2], "limited_circuit": c.Limited[3],
-		"conflict": c.Conflicts, "unprobed": c.Unprobed,
+		"conflict": c.Conflicts, "unprobed": c.Unprobed, "lost": s.lost.Load(),
 		"bootp": c.Sent[0], "refused": c.Refused, "pool_full": c.Full, "no_network": c.NoSubnet,
 		"malformed": s.malformed.Load(), "overflow": s.overflow.Load(), "unsent": s.unsent.Load(),
 		"transactions": s.transactions.Load(), "failed_transactions": s.failures.Load(),

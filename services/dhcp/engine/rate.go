@@ -224,7 +224,8 @@ func limitText(q *request, kind int) string {
 		return fmt.Sprintf("machines in no list ask more than %d times a second at port %q of relay %s, the last with MAC %s; what is more gets no answer, machines in helper.yaml do. Look at what is connected there",
 			r.perSecond, packet.Circuit(q.RelayInfo), q.Relay, q.MAC)
 	}
-	return fmt.Sprintf("MAC %s asks more than %d times a second without taking what it is offered; what is more gets no answer. See what its DHCP client or firmware does", q.MAC, r.perSecond)
+	return fmt.Sprintf("MAC %s asks more than %d times a second without taking what it is offered, or more than %d times in any case; what is more gets no answer. See what its DHCP client or firmware does",
+		q.MAC, r.perSecond, r.most)
 }
 
 // problems says who was limited within the last minute.
