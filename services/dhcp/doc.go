@@ -18,5 +18,8 @@
 // clients are promised no more than it has of their leases already; see
 // state.Health for how that ends.
 //
-// Left out: DHCPv6 (package dhcp6), proxy DHCP (port 4011), conflict probes, failover.
+// A third sends ARP probes for pool addresses (RFC 5227) and hears who has them.
+// No reader waits: not for a probe, the disk, or a socket that is full.
+//
+// Left out: DHCPv6 (package dhcp6), proxy DHCP (port 4011), failover.
 package dhcp

@@ -17,6 +17,7 @@ func (s *Service) bind(g *generation, list []iface) error {
 		p, err := s.acquire(at)
 		switch {
 		case errors.Is(err, errStale):
+			g.stale = true
 			g.missing = append(g.missing, "interface "+at.device+" is a new one; its sockets are opened again at once")
 		case errors.Is(err, unix.ENODEV):
 			g.missing = append(g.missing, "interface "+at.device+" went away; it is served as soon as it comes up")
@@ -38,36 +39,34 @@ func (s *Service) drop(g *generation) {
 }
 
 // rebind takes the sockets of interfaces that came, and lets go those of
-// interfaces that went, and reports whether there were any. Options change when
-// somebody begins or ends to serve time.
-func (s *Service) rebind() bool {
+// interfaces that went. Options change when somebody begins or ends to serve time.
+func (s *Service) rebind() {
 	old := s.generation.Load()
 	if old == nil || !old.enabled {
-		return false
+		return
 	}
 	list, err := interfaces()
 	if err != nil {
-		return false // the next second tries again
+		return // the next second tries again
 	}
 	places, missing := resolve(old.policy, list)
 	if slices.Equal(old.local, localAddrs(list)) && slices.Equal(old.time, s.host.TimesServed(old.source)) && old.fits(places, missing) {
-		return false
+		return
 	}
 	g, err := s.build(old.source, list)
 	if err != nil {
 		if text := err.Error(); *s.unbindable.Swap(&text) != text {
 			s.host.Log.Error("interface not served; trying again every second", "err", err)
 		}
-		return false
+		return
 	}
 	s.unbindable.Store(new(string))
 	if s.generation.CompareAndSwap(old, g) {
 		s.drop(old)
 		s.host.Log.Info("interfaces or time servers changed", "served", len(g.links), "missing", len(g.missing))
-		return true
+		return
 	}
 	s.drop(g) // a Commit came in between
-	return false
 }
 
 // fits reports whether g serves exactly these places.

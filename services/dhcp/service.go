@@ -55,7 +55,10 @@ type generation struct {
 	policy  *engine.Policy
 	links   map[*port][]*engine.Subnet
 	missing []string
+	stale   bool // an interface was made anew, and the sockets of the former are closed only now
 }
+
+func (g *generation) awaits() bool { return g != nil && g.stale }
 
 // New gives a server that serves nothing until its first Commit and Serve.
 func New(h services.Host) *Service {
@@ -189,10 +192,10 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-tick.C:
 			soon = false
 			tick.Reset(lookEvery)
-			// The sockets of an interface that was made anew are opened once those of the former are closed.
-			if s.rebind() && s.rebind() {
-				s.follow(ctx, running)
+			if s.rebind(); s.generation.Load().awaits() {
+				s.rebind()
 			}
+			s.follow(ctx, running)
 			s.look(time.Now())
 			s.countLost(time.Now())
 			s.disk.Watch(time.Now())

@@ -57,10 +57,11 @@ func (b *binding) clear(now int64) bool {
 }
 
 // waits reports whether the offer of b must wait for a probe of its address.
-// Only an address of the link can be probed: not one behind a relay.
+// Only an address of the link can be probed, not one behind a relay; and a client
+// waits for no probe of the lease that it has.
 func (e *Engine) waits(q *request, b *binding) bool {
 	c := &e.conflicts
-	if !c.on || b.clear(q.now) || !slices.Contains(q.link, q.subnet) {
+	if !c.on || b.state == bound || b.clear(q.now) || !slices.Contains(q.link, q.subnet) {
 		return false
 	}
 	if !b.probing {

@@ -156,8 +156,6 @@ func (e *Engine) discover(q *request) {
 		return
 	case b != nil && b.pool != nil && b.state == bound && b.live(q.now):
 		t.set(b, bound, max(b.expires, q.now+holdFor))
-		e.offer(q, b.addr)
-		return
 	case b != nil && b.pool != nil:
 		t.set(b, held, q.now+holdFor)
 	default:

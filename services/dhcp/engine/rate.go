@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"helperd/plan"
+	"helperd/services/dhcp/limit"
 	"helperd/services/dhcp/packet"
 	"helperd/timeline"
 )
@@ -17,18 +18,12 @@ import (
 // while a flood of invented MACs soon is. Machines of the plan pay from no
 // common account: no stranger can starve them. What is left of a common account
 // in a flood is for those that ask again, as every real client does.
-var rates = [...]rate{
-	byClient: {burst: 20, perSecond: 4, most: 1000, rows: 16384}, // the accounts last for 10 s of 5,000 invented MACs a second
-	byPort:   {burst: 4096, perSecond: 1000, rows: 64},
-	byRelay:  {burst: 4096, perSecond: 1000, rows: 64},
+var rates = [...]limit.Rate{
+	byClient: {Burst: 20, PerSecond: 4, Most: 1000, Rows: 16384}, // the accounts last for 10 s of 5,000 invented MACs a second
+	byPort:   {Burst: 4096, PerSecond: 1000, Rows: 64},
+	byRelay:  {Burst: 4096, PerSecond: 1000, Rows: 64},
 	// A switch port that a relay names has one machine behind it, or a host of virtual ones.
-	byCircuit: {burst: 512, perSecond: 64, rows: 512},
-}
-
-type rate struct {
-	burst, perSecond int32
-	most             int32 // messages in one second, whatever becomes of them; 0: any
-	rows             int   // of the table, each of ways accounts; a power of two
+	byCircuit: {Burst: 512, PerSecond: 64, Rows: 512},
 }
 
 const (
@@ -38,29 +33,18 @@ const (
 	byCircuit
 	accounts
 
-	ways = 4
 	// declaredFactor is how much more a machine of the plan may ask than others.
 	declaredFactor = 8
 	// limitQuiet is the least time between two events of one kind of limit, in seconds.
 	limitQuiet = 60
 )
 
-// limits has the accounts. Their tables have a fixed size: whoever is new takes
-// the place of the one that was heard longest ago, which is thereby forgiven.
+// limits has the accounts.
 type limits struct {
 	seed   maphash.Seed
-	tables [accounts][][ways]account
+	tables [accounts]limit.Table
 	off    bool
 	told   [accounts]limited
-}
-
-// account is a token bucket.
-type account struct {
-	key   uint64 // 0: not in use
-	at    int64  // Unix seconds of the last message
-	since int64  // of the first
-	left  int32
-	seen  int32 // messages in that second
 }
 
 // limited is what people are told of the last one that was limited.
@@ -78,42 +62,9 @@ type charge struct {
 func newLimits() *limits {
 	l := &limits{seed: maphash.MakeSeed()}
 	for i := range l.tables {
-		l.tables[i] = make([][ways]account, rates[i].rows)
+		l.tables[i].Rate = rates[i]
 	}
 	return l
-}
-
-// find gives the account of key, a full one if it is new.
-func (l *limits) find(kind int, key uint64, now int64, factor int32) *account {
-	r, row := &rates[kind], &l.tables[kind][key&uint64(rates[kind].rows-1)]
-	a := &row[0]
-	for i := range row {
-		if row[i].key == key {
-			a = &row[i]
-			break
-		}
-		if row[i].at < a.at {
-			a = &row[i]
-		}
-	}
-	if a.key != key {
-		*a = account{key: key, at: now, since: now, left: r.burst * factor}
-	}
-	if passed := now - a.at; passed != 0 {
-		a.left = int32(min(int64(a.left)+max(passed, 0)*int64(r.perSecond*factor), int64(r.burst*factor)))
-		a.at, a.seen = now, 0
-	}
-	return a
-}
-
-// spend takes a token of a and leaves so many; false when there are no more.
-func (a *account) spend(r *rate, leave int32) bool {
-	a.seen++
-	if a.left <= leave || r.most > 0 && a.seen > r.most {
-		return false
-	}
-	a.left--
-	return true
 }
 
 func (l *limits) hash(kind byte, mac plan.MAC, relay netip.Addr, rest []byte) uint64 {
@@ -125,7 +76,7 @@ func (l *limits) hash(kind byte, mac plan.MAC, relay netip.Addr, rest []byte) ui
 		copy(b[7:], a[:])
 	}
 	n := copy(b[16:], rest)
-	return max(maphash.Bytes(l.seed, b[:16+n]), 1)
+	return limit.Key(l.seed, b[:16+n])
 }
 
 // admit reports whether q is dealt with; if not, that is counted and told.
@@ -141,12 +92,9 @@ func (e *Engine) admit(q *request) bool {
 	}
 	// With the relay in the key nobody elsewhere can use up what a machine has here under its MAC.
 	q.charge.keys[byClient] = l.hash(byClient, q.MAC, q.Relay, circuit)
-	factor := int32(1)
-	if q.reservation != nil {
-		factor = declaredFactor
-	}
-	own := l.find(byClient, q.charge.keys[byClient], q.now, factor)
-	if !own.spend(&rates[byClient], 0) {
+	clients := &l.tables[byClient]
+	own := clients.Find(q.charge.keys[byClient], q.now, q.factor(byClient))
+	if !clients.Spend(own, 0) {
 		return e.limit(q, byClient)
 	}
 	if q.reservation != nil {
@@ -165,15 +113,23 @@ func (e *Engine) admit(q *request) bool {
 		}
 	}
 	for kind := accounts - 1; kind > byClient; kind-- {
-		key, r, leave := q.charge.keys[kind], &rates[kind], int32(0)
-		if own.since == q.now {
-			leave = r.burst / 4 // heard for the first time
+		t, key, leave := &l.tables[kind], q.charge.keys[kind], int32(0)
+		if own.New() {
+			leave = t.Burst / 4
 		}
-		if key != 0 && !l.find(kind, key, q.now, 1).spend(r, leave) {
+		if key != 0 && !t.Spend(t.Find(key, q.now, 1), leave) {
 			return e.limit(q, kind)
 		}
 	}
 	return true
+}
+
+// factor is how many times the rate of kind goes for who asks.
+func (q *request) factor(kind int) int32 {
+	if kind == byClient && q.reservation != nil {
+		return declaredFactor
+	}
+	return 1
 }
 
 // port stands for the interface that q came in by: the first network on it.
@@ -186,14 +142,9 @@ func (q *request) port() netip.Addr {
 
 // repay gives back what the request and its DISCOVER cost.
 func (e *Engine) repay(q *request) {
-	factor := int32(1)
-	if q.reservation != nil {
-		factor = declaredFactor
-	}
 	for kind, key := range q.charge.keys {
 		if key != 0 && (kind == byClient || q.charge.common) {
-			a := e.limits.find(kind, key, q.now, factor)
-			a.left = min(a.left+2, rates[kind].burst*factor)
+			e.limits.tables[kind].Find(key, q.now, q.factor(kind)).Repay(2)
 		}
 	}
 }
@@ -216,16 +167,16 @@ func limitText(q *request, kind int) string {
 	switch kind {
 	case byPort:
 		return fmt.Sprintf("machines in no list ask more than %d times a second on the link of network %s without taking what they are offered, the last with MAC %s; what is more gets no answer, machines in helper.yaml do. Find what floods that link",
-			r.perSecond, q.subnet.Prefix, q.MAC)
+			r.PerSecond, q.subnet.Prefix, q.MAC)
 	case byRelay:
 		return fmt.Sprintf("machines in no list ask more than %d times a second through relay %s without taking what they are offered, the last with MAC %s; what is more gets no answer, machines in helper.yaml do. Find what floods the links of that relay",
-			r.perSecond, q.Relay, q.MAC)
+			r.PerSecond, q.Relay, q.MAC)
 	case byCircuit:
 		return fmt.Sprintf("machines in no list ask more than %d times a second at port %q of relay %s, the last with MAC %s; what is more gets no answer, machines in helper.yaml do. Look at what is connected there",
-			r.perSecond, packet.Circuit(q.RelayInfo), q.Relay, q.MAC)
+			r.PerSecond, packet.Circuit(q.RelayInfo), q.Relay, q.MAC)
 	}
 	return fmt.Sprintf("MAC %s asks more than %d times a second without taking what it is offered, or more than %d times in any case; what is more gets no answer. See what its DHCP client or firmware does",
-		q.MAC, r.perSecond, r.most)
+		q.MAC, r.PerSecond, r.Most)
 }
 
 // problems says who was limited within the last minute.
