@@ -13,6 +13,13 @@ import (
 // probeWait is how long a machine has to answer a conflict probe.
 const probeWait = 150 * time.Millisecond
 
+const (
+	// restEvery is the time between two looks whether the addresses that were probed ahead are still enough.
+	restEvery = time.Second
+	// refillEvery is the same while they are not, which must be longer than a probe takes.
+	refillEvery = 250 * time.Millisecond
+)
+
 // probes are the addresses that are being probed for a conflict, and the
 // requests that wait for the outcome. No reader waits: they go on, and
 // probeConflicts sends the offers later.
@@ -76,7 +83,7 @@ func (s *Service) await(a *answer, message []byte) {
 // probeConflicts sends conflict probes and the offers that waited for them, until ctx ends.
 func (s *Service) probeConflicts(ctx context.Context) error {
 	out := newSender(s)
-	ahead := time.NewTicker(time.Second)
+	ahead := time.NewTimer(0)
 	defer ahead.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -85,7 +92,7 @@ func (s *Service) probeConflicts(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ahead.C:
-			s.probeAhead()
+			ahead.Reset(s.probeAhead())
 		case <-s.probes.asked:
 		case <-timer.C:
 		}
@@ -96,8 +103,9 @@ func (s *Service) probeConflicts(ctx context.Context) error {
 	}
 }
 
-// probeAhead starts probes of addresses that will be offered next.
-func (s *Service) probeAhead() {
+// probeAhead starts probes of addresses that will be offered next, and says when to do so again.
+func (s *Service) probeAhead() (again time.Duration) {
+	again = restEvery
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.unix()
@@ -108,9 +116,11 @@ func (s *Service) probeAhead() {
 		}
 		list = s.engine.Ahead(link, now, list[:0])
 		for _, addr := range list {
+			again = refillEvery
 			s.probes.start(addr, p)
 		}
 	}
+	return again
 }
 
 // launch sends the probes that have not left yet.

@@ -17,12 +17,12 @@ const (
 	clearMargin = 60
 	// clearUnsent is the same for an address whose probe could not be sent.
 	clearUnsent = 2
-	// stockSize is the number of addresses of a pool that are probed ahead, and of probes a second.
+	// stockSize is the number of addresses of a pool that are probed ahead.
 	stockSize = 256
-	// mostWaits is the number of offers a second that wait for a probe. More come
-	// in a storm that is faster than any probing: then an offer goes unprobed, as
-	// the client looks for itself (RFC 2131 section 4.4.1) and declines, and a late
-	// offer to thousands costs more than a conflict of one.
+	// mostWaits is the number of offers a second that wait for a probe. More than
+	// that, and all while the stock is used up, go unprobed: it is a storm, the
+	// client looks for itself (RFC 2131 section 4.4.1) and declines, and a late offer
+	// to thousands costs more than a conflict of one.
 	mostWaits = 32
 	// mostConflicts is the number of conflicts that are remembered.
 	mostConflicts = 256
@@ -68,7 +68,7 @@ func (e *Engine) waits(q *request, b *binding) bool {
 		if c.second != q.now {
 			c.second, c.waits = q.now, 0
 		}
-		if c.waits >= mostWaits {
+		if c.waits >= mostWaits || b.pool != nil && b.pool.drained == q.now {
 			e.count.Unprobed++
 			return false
 		}
@@ -90,11 +90,15 @@ func (p *pool) fromStock(now int64) *binding {
 			return b
 		}
 	}
+	if p.filled {
+		p.drained = now
+	}
 	return nil
 }
 
 // Ahead appends to list the addresses of the pools on link that are to be
-// probed now, so that later offers need not wait. It is called once a second.
+// probed now, so that later offers need not wait. It is called again when Checked
+// was told of them all.
 func (e *Engine) Ahead(link []*Subnet, now int64, list []netip.Addr) []netip.Addr {
 	for _, n := range link {
 		if p := e.table.pools[n.Prefix]; p != nil && n.pooled() && e.conflicts.on {
@@ -143,6 +147,7 @@ func (e *Engine) restock(p *pool, now int64, list []netip.Addr) []netip.Addr {
 }
 
 func (p *pool) keep(b *binding) {
+	p.filled = true
 	b.stocked = true
 	p.stock = append(p.stock, b)
 }

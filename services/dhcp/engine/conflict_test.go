@@ -194,6 +194,28 @@ func (l *lab) lastAddr() netip.Addr {
 	return got.Your
 }
 
+// When the stock is used up it is a storm, and nobody waits.
+func TestStormDoesNotWait(t *testing.T) {
+	l := newLab(t, large())
+	l.e.ProbeConflicts()
+	for _, a := range l.e.Ahead(l.link(), l.now, nil) {
+		l.checked(a, plan.MAC{})
+	}
+	for i := range 800 {
+		l.send(plan.MAC{2, 1, 0, 0, byte(i >> 8), byte(i)}, dhcpv4.MessageTypeDiscover)
+		if l.last.Check.IsValid() || len(l.last.Frame) == 0 {
+			t.Fatalf("client %d waits", i)
+		}
+	}
+	if got := l.e.Counts().Unprobed; got != 800-stockSize {
+		t.Errorf("%d unprobed", got)
+	}
+	l.now += 2
+	if l.send(other, dhcpv4.MessageTypeDiscover, requested("192.168.4.99")); !l.last.Check.IsValid() {
+		t.Error("no probe after the storm")
+	}
+}
+
 // A router that answers for every address must not take the pool away.
 func TestProxyARP(t *testing.T) {
 	l := newLab(t, large())

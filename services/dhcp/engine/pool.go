@@ -81,6 +81,9 @@ type pool struct {
 	leases queue      // all others
 	stock  []*binding // probed ahead, the earliest first; those that are not marked so were taken meanwhile
 	size   int        // addresses
+
+	filled  bool  // there was a stock
+	drained int64 // when it was last found used up
 }
 
 func newPool(n *Subnet) *pool {
