@@ -3,8 +3,6 @@ package dhcp
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -23,10 +21,6 @@ const (
 
 // openARP opens a socket that receives the ARP replies on one interface that are for this machine or for all.
 func openARP(ifindex int) (*os.File, error) {
-	f, err := openRaw("conflict probes", unix.AF_PACKET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		return nil, err
-	}
 	const (
 		kind   = 1<<32 - 0x1000 + 4 // see openEars
 		device = 1<<32 - 0x1000 + 8
@@ -43,16 +37,7 @@ func openARP(ifindex int) (*os.File, error) {
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0x40000},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 	}
-	raw, err := f.SyscallConn()
-	if err == nil {
-		bad := raw.Control(func(fd uintptr) { err = hear(int(fd), program, unix.ETH_P_ARP, ifindex) })
-		err = errors.Join(bad, err)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("listen for answers to conflict probes: %w", err)
-	}
-	return f, nil
+	return openHearing("answers to conflict probes", program, unix.ETH_P_ARP, ifindex)
 }
 
 // probeAddrs broadcasts an ARP probe for each flight (RFC 5227 section 2.1.1:

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ func (s *Service) Status() services.Status {
 	for p := range g.links {
 		if text := p.losses.problem(p.device, time.Now()); text != "" {
 			st.Degrade(text)
+		}
+		if ifi, err := net.InterfaceByIndex(p.index); err == nil && ifi.Flags&net.FlagUp == 0 {
+			st.Degrade("interface " + p.device + " is down, so nobody on it is served; see `ip link set " + p.device + " up`")
 		}
 	}
 	foreign, problems := s.trouble()

@@ -58,6 +58,7 @@ func TestInterfaceTrouble(t *testing.T) {
 	boot("at first")
 
 	srv.IP(t, "link", "set", "eth1", "down")
+	p.until("status", contains("interface eth1 is down"))
 	srv.IP(t, "link", "set", "eth1", "up")
 	up("down and up")
 
