@@ -259,6 +259,16 @@ func (c *conflicts) byProxy(mac plan.MAC, now int64) bool {
 	return true
 }
 
+// stepped keeps quarantines as long as they are when the clock is set. What
+// probes said is forgotten: they are soon sent again.
+func (c *conflicts) stepped(by int64) {
+	for addr, f := range c.found {
+		f.until += by
+		c.found[addr] = f
+	}
+	c.proxyUntil += by
+}
+
 // problems says which addresses are in use by whom.
 func (c *conflicts) problems(now int64) (out []string) {
 	var list []netip.Addr

@@ -136,6 +136,11 @@ func TestConflict(t *testing.T) {
 	if l.resume(stranger); len(l.last.Frame) == 0 {
 		t.Error("a client is in its own way")
 	}
+	l.now += 1e8 // the clock is set
+	l.e.Stepped(1e8, l.now)
+	if len(l.e.Problems(l.now)) != 1 {
+		t.Errorf("problems %q after the clock was set", l.e.Problems(l.now))
+	}
 	l.now += quarantine
 	if len(l.e.Problems(l.now)) != 0 {
 		t.Errorf("problems %q an hour later", l.e.Problems(l.now))

@@ -18,6 +18,7 @@ func (e *Engine) Stepped(by, now int64) (records []Record) {
 		f.heard += by
 		e.foreign[prefix] = f
 	}
+	e.conflicts.stepped(by)
 	clear(e.probed)
 	e.notes = notes{}
 	return records
