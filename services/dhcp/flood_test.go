@@ -34,7 +34,7 @@ func floodNode(i int) (plan.MAC, netip.Addr) {
 // floodTime is how long the flood lasts: 20 s are 100,000 MACs.
 func floodTime(t *testing.T) time.Duration {
 	d := 20 * time.Second
-	if s := os.Getenv("HELPERD_FLOOD"); s != "" {
+	if s := os.Getenv("HELPERD_DHCP_FLOOD"); s != "" {
 		var err error
 		if d, err = time.ParseDuration(s); err != nil {
 			t.Fatal(err)
