@@ -139,6 +139,9 @@ func (b backend) Leases() []api.Lease {
 		return rows
 	}
 	for _, r := range slices.Concat(p.DHCP.Reservations, p.DHCP6.Reservations) {
+		if p.DHCP.Proxied(r.Address) {
+			continue // another server's
+		}
 		rows = append(rows, api.Lease{Kind: "reservation", Node: r.Node, Lease: state.Lease{Address: r.Address, MAC: r.MAC, ClientID: []byte(r.ClientID), Hostname: r.Hostname, State: state.Bound}})
 	}
 	for _, l := range slices.Concat(find[*dhcp.Service](b.Daemon).Leases(), find[*dhcp6.Service](b.Daemon).Leases()) {

@@ -22,6 +22,7 @@ const (
 	DHCPDecline  Kind = "dhcp.decline"  // the client found the address in use
 	DHCPRefused  Kind = "dhcp.refused"  // why the machine gets no answer, and what to do
 	DHCPForeign  Kind = "dhcp.foreign"  // another DHCP server was heard; Addr and MAC are its own
+	DHCPSite     Kind = "dhcp.site"     // the DHCP server beside which helperd is a proxy was heard; Addr and MAC are its own
 	DHCPFailed   Kind = "dhcp.failed"   // an answer could not be given, such as a full pool or disk
 	DHCPStored   Kind = "dhcp.stored"   // pool leases can be stored again
 	RAForeign    Kind = "ra.foreign"    // another IPv6 router was heard: what it says; Addr and MAC are its own

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/internal/socket"
+	"helperd/services/dhcp/engine"
 	"helperd/services/dhcp/packet"
 )
 
@@ -37,7 +38,9 @@ type port struct {
 	refs   int         // guarded by Service.portsMu
 	alive  atomic.Bool // requests are being read
 	closed atomic.Bool
-	probed time.Time // of Serve alone
+	// Of Serve alone: when others were looked for last, and what was served then.
+	probed    time.Time
+	probedFor *engine.Policy
 
 	mu   sync.Mutex
 	conn *net.UDPConn // nil until the socket is bound

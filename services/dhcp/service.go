@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"helperd/internal/clock"
+	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
@@ -51,6 +52,7 @@ type generation struct {
 	time    []bool       // of each subnet of source: its Time is given out
 	policy  *engine.Policy
 	links   map[*port][]*engine.Subnet
+	proxies []*socket.Socket // port 4011, while a network has mode proxy
 	missing []string
 }
 
@@ -156,8 +158,10 @@ func (s *Service) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	running := readers{}
 	committed := s.host.Guard.Loop(ctx, "commit", s.commit)
+	proxies := socket.NewReaders(s.host.Guard, "read port 4011", s.readProxy)
 	defer func() {
 		cancel()
+		proxies.Stop()
 		for p := range running {
 			running.wait(p)
 		}
@@ -166,7 +170,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		s.follow(ctx, running)
+		s.follow(ctx, running, proxies)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -191,11 +195,12 @@ func (r readers) wait(p *port) {
 }
 
 // follow starts readers for new ports and forgets those of closed ones.
-func (s *Service) follow(ctx context.Context, running readers) {
+func (s *Service) follow(ctx context.Context, running readers, proxies *socket.Readers) {
 	g := s.generation.Load()
 	if g == nil {
 		return
 	}
+	proxies.Follow(ctx, g.proxies)
 	for p := range g.links {
 		if _, ok := running[p]; ok {
 			continue

@@ -39,12 +39,10 @@ func (s *Service) Status() services.Status {
 		st.Degrade(text)
 	}
 	for _, f := range s.foreign() {
-		by := ""
-		if !f.MAC.IsZero() {
-			by = " (MAC " + f.MAC.String() + ")"
-		}
-		st.Degrade(fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
+		st.Degrade(fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it, or write mode: proxy if it is to give the addresses",
+			f.Server, withMAC(f.MAC), f.Network))
 	}
+	s.proxyStatus(g, &st)
 	return st
 }
 

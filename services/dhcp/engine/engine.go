@@ -15,6 +15,8 @@ type Engine struct {
 	policy  *Policy
 	table   *table
 	foreign map[netip.Prefix]Foreign
+	sites   map[netip.Prefix]*site // of the networks with mode proxy
+	rivals  map[netip.Prefix]Foreign
 	probed  map[netip.Prefix]int64 // when a probe was asked for last
 	notes   notes
 	current request // in the engine, so that a request allocates nothing
@@ -38,7 +40,10 @@ type Counts struct {
 
 // New gives an engine that knows the stored leases and serves nothing yet.
 func New(leases []state.Lease) *Engine {
-	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{}}
+	e := &Engine{
+		policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, sites: map[netip.Prefix]*site{}, rivals: map[netip.Prefix]Foreign{},
+		probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{},
+	}
 	for i := range leases {
 		if leases[i].Address.Is4() { // the others are DHCPv6's
 			e.table.load(&leases[i])
@@ -58,10 +63,16 @@ func (e *Engine) Adopt(p *Policy, now int64) {
 	}
 	e.table.adopt(p)
 	for prefix := range e.foreign {
-		if p.exact(prefix) == nil {
+		if n := p.exact(prefix); n == nil || n.proxied() {
 			delete(e.foreign, prefix)
 		}
 	}
+	for prefix := range e.rivals {
+		if p.exact(prefix) == nil {
+			delete(e.rivals, prefix)
+		}
+	}
+	e.adoptSites(now)
 	clear(e.probed)
 }
 
@@ -92,6 +103,10 @@ func (e *Engine) Handle(req *packet.Request, link []*Subnet, now int64, a *Answe
 	q := &e.current
 	q.id = req.ID[:min(len(req.ID), 255)]
 	q.reservation = e.policy.reservation(req, n)
+	if n.proxied() {
+		e.proxy(q)
+		return
+	}
 	switch kind {
 	case 0:
 		if req.BOOTP {
