@@ -3,6 +3,7 @@ package dhcp
 import (
 	"context"
 	"sync"
+	"time"
 
 	"helperd/state"
 	"helperd/timeline"
@@ -70,7 +71,9 @@ func (s *Service) store(group []*answer, out *sender) {
 	for i, a := range group {
 		leases[i] = a.Record.Lease
 	}
+	begun := time.Now()
 	err := s.host.Store.CommitLeases(leases, nil)
+	s.metrics.Committed(len(leases), time.Since(begun), err)
 	s.settle(group, err)
 	if err != nil {
 		return
@@ -93,6 +96,12 @@ func (s *Service) settle(group []*answer, err error) {
 		}
 	}
 	s.mu.Unlock()
+	for _, a := range group {
+		if a.stored != nil {
+			a.stored <- err // has room
+			a.stored = nil
+		}
+	}
 	s.transactions.Add(1)
 	text := ""
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
+	"helperd/services/leasing"
 	"helperd/state"
 )
 
@@ -37,6 +38,9 @@ type Service struct {
 	answers sync.Pool
 
 	malformed, overflow, unsent, transactions, failures atomic.Uint64
+	metrics                                             *leasing.Metrics
+	alarm                                               leasing.Alarm            // of Serve alone
+	pools                                               atomic.Pointer[[]string] // what to say of pools that fill
 	// Why the last transaction failed, and why an interface that came cannot be served; empty: all is well.
 	unstorable, unbindable atomic.Pointer[string]
 }
@@ -60,7 +64,8 @@ func New(h services.Host) *Service {
 	s.answers.New = func() any { return new(answer) }
 	s.unstorable.Store(new(string))
 	s.unbindable.Store(new(string))
-	s.register(h.Metrics)
+	s.pools.Store(new([]string))
+	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp", s.totals)
 	return s
 }
 
@@ -162,6 +167,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		}
 		<-committed
 	}()
+	pools := time.NewTicker(poolsEvery)
+	defer pools.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -170,6 +177,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.changed:
+		case <-pools.C:
+			s.watchPools()
 		case <-tick.C:
 			s.rebind()
 			s.look(time.Now())

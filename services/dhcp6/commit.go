@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"context"
 	"sync"
+	"time"
 
 	"helperd/timeline"
 )
@@ -61,7 +62,9 @@ func (s *Service) store(group []*answer) {
 	if len(group) == 0 {
 		return
 	}
-	err := s.host.Store.CommitLeases(leasesOf(group), nil)
+	leases, begun := leasesOf(group), time.Now()
+	err := s.host.Store.CommitLeases(leases, nil)
+	s.metrics.Committed(len(leases), time.Since(begun), err)
 	s.settle(group, err)
 	if err != nil {
 		return
@@ -85,6 +88,12 @@ func (s *Service) settle(group []*answer, err error) {
 		}
 	}
 	s.mu.Unlock()
+	for _, a := range group {
+		if a.stored != nil {
+			a.stored <- err // has room
+			a.stored = nil
+		}
+	}
 	s.transactions.Add(1)
 	text := ""
 	if err != nil {

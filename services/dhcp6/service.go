@@ -13,6 +13,7 @@ import (
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp6/engine"
+	"helperd/services/leasing"
 	"helperd/state"
 )
 
@@ -36,6 +37,9 @@ type Service struct {
 	strangers strangers
 
 	overflow, unsent, transactions, failures atomic.Uint64
+	metrics                                  *leasing.Metrics
+	alarm                                    leasing.Alarm            // of Serve alone
+	pools                                    atomic.Pointer[[]string] // what to say of pools that fill
 	// Why the last transaction failed, and why an interface that came cannot be served; empty: all is well.
 	unstorable, unbindable atomic.Pointer[string]
 }
@@ -59,7 +63,8 @@ func New(h services.Host) *Service {
 	s.strangers.known = map[netip.Addr]stranger{}
 	s.unstorable.Store(new(string))
 	s.unbindable.Store(new(string))
-	s.register(h.Metrics)
+	s.pools.Store(new([]string))
+	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp6", s.totals)
 	return s
 }
 
@@ -161,6 +166,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		}
 		<-committed
 	}()
+	pools := time.NewTicker(poolsEvery)
+	defer pools.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -169,6 +176,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.changed:
+		case <-pools.C:
+			s.watchPools()
 		case <-tick.C:
 			s.rebind()
 		}
