@@ -58,7 +58,7 @@ func (s *Service) Explain(q *leasing.Question) []leasing.Answer {
 	if q.Relay.IsValid() {
 		places = []explain.Place{explain.Relayed(q.Relay)}
 	}
-	return explain.Ask(func() *engine.Engine { return snapshot.Engine(now) }, places, q, now)
+	return explain.Warn(snapshot, q, explain.Ask(func() *engine.Engine { return snapshot.Engine(now) }, places, q, now))
 }
 
 // placesOf are the interfaces that have networks, and the networks that only relays reach.

@@ -14,16 +14,25 @@ type Snapshot struct {
 	id       dhcpv6.DUID
 	policy   *Policy
 	bindings []binding
+	limited  map[netip.Addr]bool
 }
 
 // Snapshot copies what decisions depend on.
 func (e *Engine) Snapshot() *Snapshot {
-	s := &Snapshot{id: e.id, policy: e.policy, bindings: make([]binding, 0, len(e.table.byAddr))}
+	s := &Snapshot{id: e.id, policy: e.policy, bindings: make([]binding, 0, len(e.table.byAddr)), limited: map[netip.Addr]bool{}}
 	for _, b := range e.table.byAddr {
 		s.bindings = append(s.bindings, *b)
 	}
+	for who, b := range e.limits.sources {
+		if b.left <= 0 {
+			s.limited[who.client] = true
+		}
+	}
 	return s
 }
+
+// Limited reports whether the client at a link-local address has sent so much that it was not answered the last time.
+func (s *Snapshot) Limited(client netip.Addr) bool { return s.limited[client] }
 
 // Policy is what was served.
 func (s *Snapshot) Policy() *Policy { return s.policy }

@@ -196,15 +196,8 @@ func firmware(f *leasing.Firmware) []dhcpv6.Modifier {
 
 // say hands a message to the engine, and gives its answer or nil, and where it counts.
 func (d *dialogue) say(kind dhcpv6.MessageType, mods ...dhcpv6.Modifier) (*dhcpv6.Message, netip.Prefix) {
-	m := &dhcpv6.Message{MessageType: kind, TransactionID: dhcpv6.TransactionID{1, 2, 3}}
-	m.AddOption(dhcpv6.OptClientID(d.duid))
-	m.AddOption(&dhcpv6.OptIANA{IaId: d.iaid})
-	m.AddOption(dhcpv6.OptRequestedOption(wanted()...))
-	for _, mod := range mods {
-		mod(m)
-	}
 	req := &engine.Request{
-		Data: m.ToBytes(), From: netip.AddrPortFrom(linkLocal(d.q.MAC), dhcpv6.DefaultClientPort), Multicast: true, Link: d.at.Link,
+		Data: d.message(kind, mods...), From: netip.AddrPortFrom(linkLocal(d.q.MAC), dhcpv6.DefaultClientPort), Multicast: true, Link: d.at.Link,
 		Neighbour: d.q.MAC, Asked: true, // so that its own address tells it as a look at the link would
 	}
 	if d.at.Relay.IsValid() {
@@ -228,6 +221,18 @@ func (d *dialogue) say(kind dhcpv6.MessageType, mods ...dhcpv6.Modifier) (*dhcpv
 	return got, a.Network
 }
 
+// message is one of the machine.
+func (d *dialogue) message(kind dhcpv6.MessageType, mods ...dhcpv6.Modifier) []byte {
+	m := &dhcpv6.Message{MessageType: kind, TransactionID: dhcpv6.TransactionID{1, 2, 3}}
+	m.AddOption(dhcpv6.OptClientID(d.duid))
+	m.AddOption(&dhcpv6.OptIANA{IaId: d.iaid})
+	m.AddOption(dhcpv6.OptRequestedOption(wanted()...))
+	for _, mod := range mods {
+		mod(m)
+	}
+	return m.ToBytes()
+}
+
 // relayed is a message as a relay agent hands it on that says whose it is (RFC 6939).
 func (d *dialogue) relayed(peer netip.Addr, message []byte) []byte {
 	m := &dhcpv6.RelayMessage{MessageType: dhcpv6.MessageTypeRelayForward, LinkAddr: d.at.Relay.AsSlice(), PeerAddr: peer.AsSlice()}
@@ -239,6 +244,16 @@ func (d *dialogue) relayed(peer netip.Addr, message []byte) []byte {
 // linkLocal is the address that a machine makes of its MAC (RFC 4291 appendix A).
 func linkLocal(m plan.MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+}
+
+// Warn adds to the answers that the machine sends so much that it is not answered, if it does.
+func Warn(s *engine.Snapshot, q *leasing.Question, answers []leasing.Answer) []leasing.Answer {
+	for i := range answers {
+		if s.Limited(linkLocal(q.MAC)) {
+			answers[i].Warnings = append(answers[i].Warnings, "it asks too often, and its last messages were not answered for that; see what its DHCP client or firmware does")
+		}
+	}
+	return answers
 }
 
 // Plan answers from a plan alone, as if the server had just started.

@@ -163,6 +163,24 @@ func TestNothingChanges(t *testing.T) {
 	}
 }
 
+// Who asks too often is told so.
+func TestTooOften(t *testing.T) {
+	e, places := lab(t)
+	d := &dialogue{engine: e, at: places[0], q: &leasing.Question{MAC: stranger}, now: now}
+	d.iaid, d.duid = identity(d.q, nil)
+	solicit := d.message(dhcpv6.MessageTypeSolicit)
+	for i := range 100 {
+		warned := false
+		for _, a := range Warn(e.Snapshot(), d.q, ask(e, places[:1], *d.q)) {
+			warned = len(a.Warnings) > 0 && strings.Contains(a.Warnings[0], "asks too often")
+		}
+		got := e.Handle(&engine.Request{Data: solicit, From: netip.AddrPortFrom(linkLocal(stranger), 546), Multicast: true, Link: places[0].Link}, now)
+		if silent := len(got.Message) == 0 && !got.WhoIs; silent != warned {
+			t.Fatalf("message %d: not answered: %v, warned: %v", i, silent, warned)
+		}
+	}
+}
+
 // Without a daemon the file answers.
 func TestPlan(t *testing.T) {
 	p := &plan.Plan{DHCP6: *site()}
