@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e-boot reload bootstorm kill conform fuzz bench bench-http bench-tftp bench-lb idle-lb clean
+.PHONY: help build demo test check race e2e-boot reload bootstorm kill flood conform fuzz bench bench-http bench-tftp bench-lb idle-lb clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,11 @@ reload: packages-test build ## reload 100 times, upgrade and restart 5 times und
 bootstorm: packages-test build ## switch on 200 machines at once, beside dnsmasq with nginx, in 10 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_STORM=$${NODES:-200} HELPERD_STORM_ROUNDS=$${ROUNDS:-3} $(GO) test -count=1 -timeout 60m -v -run LongStorm ./test/bootstorm
 
-kill: packages-test ## kill -9 the DHCP server 50 times under load: no acknowledged lease may be lost (root)
+kill: packages-test ## kill -9 the DHCP server 50 times under load: nothing acknowledged may be lost or given twice (root)
 	HELPERD_NO_SKIP=1 HELPERD_KILLS=50 $(GO) test -count=1 -timeout 20m -v -run Kill ./services/dhcp
+
+flood: packages-test build ## send 200,000 mutated datagrams (DHCP, DHCPv6, NTP) to the daemon, in 3 minutes (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_FLOOD=$${DATAGRAMS:-67000} $(GO) test -count=1 -timeout 30m -v -run Flood ./test/clients
 
 conform: packages-test build ## hold the balancer against haproxy in every case, and in bulk of BULK megabytes both ways (default 1024)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 20m -v ./test/lb

@@ -8,7 +8,8 @@ func (r *Registry) save(s *State) { r.dirty[s.Node] = s }
 // flush stores what save noted, and returns when it is on the disk: also what
 // others noted meanwhile, so that two hundred machines that ask at once wait for
 // two commits and not for two hundred. It runs without mu. A failure is logged and
-// not fatal: the node goes on, and only a restart could forget it.
+// not fatal: the node goes on, and what is known of it is stored with what comes
+// next; only a restart before that forgets it.
 func (r *Registry) flush() {
 	r.storing.Lock()
 	defer r.storing.Unlock()
@@ -16,9 +17,16 @@ func (r *Registry) flush() {
 	if len(stored) == 0 {
 		return // with what another one stored
 	}
-	if err := r.store.PutNodes(stored); err != nil {
-		for node := range stored {
-			r.log.Error("state of a node not stored; a restart forgets it", "node", node, "err", err)
+	err := r.store.PutNodes(stored)
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for node := range stored {
+		r.log.Error("state of a node not stored; a restart forgets it", "node", node, "err", err)
+		if s := r.nodes[node]; s != nil {
+			r.save(s)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"helperd/plan"
+	"helperd/state"
 )
 
 // Whoever has its script must find its token known after a restart, however many asked at once.
@@ -37,5 +38,35 @@ func TestManyAtOnceAreStored(t *testing.T) {
 		if g.Admit(n, n.IP, "x") == nil {
 			t.Errorf("%s: any token serves after a restart", n.Name)
 		}
+	}
+}
+
+// What a failing disk missed is stored with what comes after.
+func TestUnstoredIsStoredLater(t *testing.T) {
+	g := newRig(t)
+	good := g.store
+	bad, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bad.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g.Registry.store = bad
+	g.Acked(g.node.MACs[0], g.node.IP)
+	token := g.Boot(g.node, g.node.IP).Token
+	if token == "" {
+		t.Fatal("a failing disk stops an installation")
+	}
+	g.Registry.store = good
+	next := &plan.Node{Name: "w1", FQDN: "w1.ocp4.example.com", MACs: []plan.MAC{{2}}, IP: netip.MustParseAddr("10.0.0.22")}
+	g.Acked(next.MACs[0], next.IP)
+	g.Boot(next, next.IP)
+	g.restart(t)
+	if err := g.Admit(g.node, g.node.IP, token); err != nil {
+		t.Errorf("the node of before is forgotten: %v", err)
+	}
+	if g.Admit(g.node, g.node.IP, "x") == nil {
+		t.Error("any token serves")
 	}
 }

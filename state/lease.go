@@ -54,7 +54,7 @@ type Lease struct {
 // Leases gives all stored leases, ordered by address.
 func (s *Store) Leases() ([]Lease, error) {
 	var out []Lease
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketLeases).ForEach(func(k, v []byte) error {
 			l, err := decodeLease(k, v)
 			if err != nil {
@@ -68,9 +68,10 @@ func (s *Store) Leases() ([]Lease, error) {
 }
 
 // CommitLeases writes put and removes drop in one transaction. All of it is
-// on disk when the call returns without an error, and none of it otherwise.
+// on disk when the call returns without an error. After an error none of it
+// counts, though the disk may have it.
 func (s *Store) CommitLeases(put []Lease, drop []netip.Addr) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketLeases)
 		for i := range put {
 			if err := b.Put(put[i].Address.AsSlice(), put[i].encode()); err != nil {

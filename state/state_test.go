@@ -1,10 +1,7 @@
 package state
 
 import (
-	"bytes"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -140,15 +137,5 @@ func TestOrdersSurviveUntilForgotten(t *testing.T) {
 	got, err := s.Orders()
 	if d := cmp.Diff(map[string][]byte{"api/m1": []byte("3")}, got); err != nil || d != "" {
 		t.Errorf("%v\n%s", err, d)
-	}
-}
-
-func TestDamagedFileIsRefusedWithARemedy(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "helperd.db"), bytes.Repeat([]byte("damage"), 10000), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "move it away") {
-		t.Errorf("err = %v", err)
 	}
 }

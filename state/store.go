@@ -6,14 +6,13 @@ package state
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 var (
@@ -22,12 +21,27 @@ var (
 	bucketOrders = []byte("orders")
 	bucketMeta   = []byte("meta")
 
+	buckets = [][]byte{bucketLeases, bucketNodes, bucketOrders, bucketMeta}
+
 	keyConfig = []byte("config")
 	keySerial = []byte("serial")
+	keyTrial  = []byte("trial")
 )
 
 // Store is the state file of one daemon.
-type Store struct{ db *bbolt.DB }
+type Store struct {
+	path     string
+	info     os.FileInfo // of the file that was opened first
+	pageSize int
+
+	writer sync.Mutex // one writes at a time; it guards failed and closed
+	failed error      // of the last write; the next one begins with reopen
+	closed bool
+
+	mu   sync.RWMutex // held for writing while db is replaced
+	db   *bbolt.DB    // nil: it was let go
+	file *os.File     // of db
+}
 
 // Open opens DIR/helperd.db and makes both when they are not there. A second
 // daemon on the same folder is an error.
@@ -35,31 +49,33 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	path := filepath.Join(dir, "helperd.db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("open %s: another helperd uses it; stop that one, or give this one a folder of its own with --state", path)
+	s := &Store{path: filepath.Join(dir, "helperd.db")}
+	if err := s.start(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w; if the file is damaged, move it away: helperd starts without it and forgets pool leases and which nodes are installed", path, err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketLeases, bucketNodes, bucketOrders, bucketMeta} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("prepare %s: %w", path, err)
-	}
-	return &Store{db}, nil
+	return s, nil
 }
 
 // Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.drop()
+}
+
+// Try proves that the file can be written to, after a write that failed. It
+// leaves room in the file for what comes next, so that a disk that is full but
+// for one page does not pass for a good one.
+func (s *Store) Try() error {
+	room := make([]byte, 64<<10)
+	if err := s.put(bucketMeta, keyTrial, room); err != nil {
+		return err
+	}
+	return s.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyTrial) })
+}
 
 // LastGood gives the bytes of the configuration that was applied last, or nil.
 func (s *Store) LastGood() ([]byte, error) { return s.get(bucketMeta, keyConfig) }
@@ -84,7 +100,7 @@ func (s *Store) NextSerial(now time.Time) (uint32, error) {
 
 // PutNodes stores what package nodes knows of nodes, under their FQDNs: all of it or nothing.
 func (s *Store) PutNodes(all map[string][]byte) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		for fqdn, b := range all {
 			if err := tx.Bucket(bucketNodes).Put([]byte(fqdn), b); err != nil {
 				return err
@@ -100,7 +116,7 @@ func (s *Store) Nodes() (map[string][]byte, error) { return s.all(bucketNodes) }
 // PutOrders stores what a person ordered of servers of the balancer, under
 // BACKEND/SERVER; nil forgets it. All of it or nothing.
 func (s *Store) PutOrders(all map[string][]byte) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		for server, b := range all {
 			var err error
 			if b == nil {
@@ -121,7 +137,7 @@ func (s *Store) Orders() (map[string][]byte, error) { return s.all(bucketOrders)
 
 func (s *Store) all(bucket []byte) (map[string][]byte, error) {
 	out := map[string][]byte{}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucket).ForEach(func(k, v []byte) error {
 			out[string(k)] = append([]byte(nil), v...)
 			return nil
@@ -131,7 +147,7 @@ func (s *Store) all(bucket []byte) (map[string][]byte, error) {
 }
 
 func (s *Store) get(bucket, key []byte) (out []byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		out = append(out, tx.Bucket(bucket).Get(key)...)
 		return nil
 	})
@@ -139,5 +155,5 @@ func (s *Store) get(bucket, key []byte) (out []byte, err error) {
 }
 
 func (s *Store) put(bucket, key, value []byte) error {
-	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, value) })
+	return s.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Put(key, value) })
 }

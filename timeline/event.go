@@ -25,6 +25,7 @@ const (
 	DHCPFailed   Kind = "dhcp.failed"   // an answer could not be given, such as a full pool or disk
 	DHCPPool     Kind = "dhcp.pool"     // a pool fills: how full it is, and what to do
 	DHCPReleased Kind = "dhcp.released" // a person ended the lease or the quarantine of Addr
+	DHCPStored   Kind = "dhcp.stored"   // pool leases can be stored again
 	RAForeign    Kind = "ra.foreign"    // another IPv6 router was heard: what it says; Addr and MAC are its own
 	TFTPGet      Kind = "tftp.get"      // file; Bytes of Total
 	TFTPMiss     Kind = "tftp.miss"     // file and why it is not there

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"helperd/services/dhcp/engine"
 	"helperd/state"
-	"helperd/timeline"
 )
 
 // mostQueued bounds the answers that wait for the disk. Past it requests are
@@ -48,11 +48,16 @@ func (c *commits) take(spare []*answer) []*answer {
 // the answers, until ctx ends.
 func (s *Service) commit(ctx context.Context) error {
 	out := newSender(s)
+	retry := time.NewTicker(state.RetryEvery)
+	defer retry.Stop()
 	var spare []*answer
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-retry.C:
+			s.catchUp()
+			continue
 		case <-s.commits.filled:
 		}
 		group := s.commits.take(spare)
@@ -72,7 +77,7 @@ func (s *Service) store(group []*answer, out *sender) {
 		leases[i] = a.Record.Lease
 	}
 	begun := time.Now()
-	err := s.host.Store.CommitLeases(leases, nil)
+	err := s.disk.Commit(s.host.Store, leases)
 	s.metrics.Committed(len(leases), time.Since(begun), err)
 	s.settle(group, err)
 	if err != nil {
@@ -103,14 +108,8 @@ func (s *Service) settle(group []*answer, err error) {
 		}
 	}
 	s.transactions.Add(1)
-	text := ""
 	if err != nil {
 		s.failures.Add(1)
-		text = "pool leases cannot be stored, so none are given: " + err.Error() + "; free space in the state folder or repair its disk. Machines in helper.yaml are served"
-	}
-	if old := s.unstorable.Swap(&text); err != nil && *old == "" { // told once, and not for every group
-		s.host.Events.Emit(timeline.Event{Kind: timeline.DHCPFailed, Detail: text})
-		s.host.Log.Error("pool leases not stored", "err", err)
 	}
 }
 
@@ -119,11 +118,19 @@ func (s *Service) settle(group []*answer, err error) {
 func (s *Service) unix() int64 {
 	now, step := s.clock.Read()
 	if step != 0 {
-		for _, r := range s.engine.Stepped(step, now) {
-			a := new(answer)
-			a.Record, a.Durable = r, true
-			s.commits.add(a) // what finds no room is written when its client asks again
-		}
+		s.write(s.engine.Stepped(step, now), now)
 	}
 	return now
+}
+
+// write queues records that belong to no answer. What finds no room is left for
+// later. The caller holds s.mu.
+func (s *Service) write(records []engine.Record, now int64) {
+	for _, r := range records {
+		a := new(answer)
+		a.Record, a.Durable = r, true
+		if !s.commits.add(a) {
+			s.engine.Lost(&r, now)
+		}
+	}
 }

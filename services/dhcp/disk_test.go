@@ -1,7 +1,8 @@
 package dhcp
 
 import (
-	"math/rand/v2"
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,10 +15,12 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
 
 	"helperd/internal/netns"
 	"helperd/plan"
 	"helperd/state"
+	"helperd/timeline"
 )
 
 // disk makes the synchronisations of p end as strace's inject says, until the function it gives is called.
@@ -25,7 +28,7 @@ func (p *process) disk(as string) (repair func()) {
 	p.t.Helper()
 	netns.Tools(p.t, "strace")
 	pid := strconv.Itoa(p.cmd.Process.Pid)
-	cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:"+as, "-p", pid)
+	cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:"+as, "-p", pid)
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -84,93 +87,193 @@ func TestSlowDisk(t *testing.T) {
 	}
 }
 
-// While the disk fails nobody is told of a lease, and one event says why; when
-// it is back so are the leases.
+// While the disk fails nobody is told of a lease that is not on it, what is on it
+// is renewed for what is left, and the machines of the plan are served; one event
+// says why. When the disk is back all goes on, with nobody asking for it.
 func TestDiskFailsAndComesBack(t *testing.T) {
-	srv, r := newRelay(t, "10.67.0.1")
-	p := startProcess(t, srv, t.TempDir(), "lan")
-	repair := p.disk("error=EIO")
-	const clients = 20
-	r.refused(clients)
-	p.until("status", contains("pool leases cannot be stored"))
-	if got := p.do("events"); strings.Count(got, "pool leases cannot be stored") != 1 {
-		t.Errorf("want one event of the disk: %s", got)
-	}
-	repair()
-	given := map[netip.Addr]plan.MAC{}
-	lost := r.storm(0, clients, 4, never, func(mac plan.MAC, addr netip.Addr) { given[addr] = mac })
-	if lost != 0 || len(given) != clients {
-		t.Errorf("%d clients have no address, %d addresses were given", lost, len(given))
-	}
-	if got := p.do("status"); !strings.Contains(got, `"state":"up"`) {
-		t.Errorf("status %s", got)
+	netns.Tools(t, "strace")
+	for _, inject := range []string{"error=EIO", "error=EIO:when=2+", "error=ENOSPC"} {
+		t.Run(inject, func(t *testing.T) {
+			t.Parallel()
+			srv, r := newRelay(t, "10.67.0.1")
+			dir := t.TempDir()
+			p := startProcess(t, srv, dir, "lan")
+			known := r.knownClients()
+			var repair func()
+			r.withoutDisk(p, known, func() { repair = p.disk(inject) })
+			repair()
+			r.diskIsBack(p, known)
+			p.kill()
+			r.released(dir, known)
+		})
 	}
 }
 
-// refused asks for an address for each of count clients and sees to it that none is acknowledged.
-func (r *relay) refused(count int) {
+// The same with a state folder that is full.
+func TestDiskFullAndEmptiedAgain(t *testing.T) {
+	t.Parallel()
+	netns.Require(t)
+	srv, r := newRelay(t, "10.67.0.1")
+	dir, keep := t.TempDir(), t.TempDir()
+	// The mount is in the mount namespace that `ip netns exec` makes.
+	mount := fmt.Sprintf(`mount -t tmpfs -o size=1m state %s && exec "$@"`, dir)
+	p := startProcess(t, srv, dir, "lan", "sh", "-c", mount, "sh")
+	inside := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "root", dir)
+	filler := filepath.Join(inside, "filler")
+	known := r.knownClients()
+	r.withoutDisk(p, known, func() { fill(t, filler) })
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	r.diskIsBack(p, known)
+	p.do("status") // nothing is being written now
+	b, err := os.ReadFile(filepath.Join(inside, "helperd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.kill()
+	if err := os.WriteFile(filepath.Join(keep, "helperd.db"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.released(keep, known)
+}
+
+// fill writes a file until its disk is full.
+func fill(t *testing.T, name string) {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for b := make([]byte, 4096); ; {
+		if _, err := f.Write(b); errors.Is(err, unix.ENOSPC) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Clients by their numbers: those up to knowns have their lease before the disk fails.
+const knowns = 20
+
+// knownClients gives leases to some clients.
+func (r *relay) knownClients() map[plan.MAC]netip.Addr {
 	r.t.Helper()
-	for i := range count {
-		r.send(macOf(i), dhcpv4.MessageTypeDiscover)
+	known := map[plan.MAC]netip.Addr{}
+	if lost := r.storm(0, knowns, 4, never, func(mac plan.MAC, addr netip.Addr) { known[mac] = addr }); lost != 0 {
+		r.t.Fatalf("%d clients have no address", lost)
+	}
+	return known
+}
+
+// withoutDisk sees to it that nothing is promised that is not on disk after
+// breakIt, and that the others are served.
+func (r *relay) withoutDisk(p *process, known map[plan.MAC]netip.Addr, breakIt func()) {
+	r.t.Helper()
+	breakIt()
+	given := map[netip.Addr]bool{}
+	for i := 0; ; i++ { // a disk that is full takes some more
+		mac := macOf(1000 + i)
+		r.send(mac, dhcpv4.MessageTypeDiscover)
 		offer := r.receive(5 * time.Second)
 		if offer == nil {
-			r.t.Fatalf("client %d has no offer", i)
+			break
 		}
-		r.send(macOf(i), dhcpv4.MessageTypeRequest, selecting(offer)...)
-		if got := r.receive(20 * time.Millisecond); got != nil {
-			r.t.Fatalf("client %d got %s", i, got.MessageType())
+		r.send(mac, dhcpv4.MessageTypeRequest, selecting(offer)...)
+		ack := r.receive(2 * time.Second)
+		if ack == nil {
+			break
+		}
+		addr, _ := netip.AddrFromSlice(ack.YourIPAddr.To4())
+		given[addr] = true
+		if i == 20000 {
+			r.t.Fatal("the disk does not fail")
+		}
+	}
+	p.until("status", contains("pool leases cannot be stored"))
+	if got := p.do("metrics"); !strings.Contains(got, "helperd_dhcp_disk_failing=1") {
+		r.t.Errorf("metrics %s", got)
+	}
+	for i := range 10 {
+		r.send(macOf(30000+i), dhcpv4.MessageTypeDiscover)
+	}
+	if got := r.receive(200 * time.Millisecond); got != nil {
+		r.t.Fatalf("a new client got %s", got.MessageType())
+	}
+	for i := range knowns {
+		mac := macOf(i)
+		r.send(mac, dhcpv4.MessageTypeRequest, dhcpv4.WithClientIP(known[mac].AsSlice()))
+		got := r.receive(5 * time.Second)
+		if got == nil || got.MessageType() != dhcpv4.MessageTypeAck || got.YourIPAddr.String() != known[mac].String() || got.IPAddressLeaseTime(0) > time.Hour {
+			r.t.Fatalf("renewal of known client %d: %v", i, got)
+		}
+	}
+	edge := dhcpv4.WithGeneric(dhcpv4.OptionRelayAgentInformation, []byte("\x05\x04\x0a\x1e\x08\x00"))
+	r.send(edgeMAC, dhcpv4.MessageTypeRequest, edge, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress([]byte{10, 30, 8, 10})))
+	if got := r.receive(5 * time.Second); got == nil || got.MessageType() != dhcpv4.MessageTypeAck {
+		r.t.Errorf("a machine of the plan: %v", got)
+	}
+	r.send(macOf(0), dhcpv4.MessageTypeRelease, dhcpv4.WithClientIP(known[macOf(0)].AsSlice()))
+	p.until("leases", func(s string) bool { return !strings.Contains(s, macOf(0).String()) })
+}
+
+// diskIsBack waits until leases are given again, of which nobody reminds the server.
+func (r *relay) diskIsBack(p *process, known map[plan.MAC]netip.Addr) {
+	r.t.Helper()
+	p.until("status", contains(`"state":"up"`))
+	for _, want := range []timeline.Kind{timeline.DHCPFailed, timeline.DHCPStored} {
+		if n := strings.Count(p.do("events"), `"kind":"`+string(want)+`"`); n != 1 {
+			r.t.Errorf("%d events %s, want one", n, want)
+		}
+	}
+	taken := map[netip.Addr]plan.MAC{}
+	for mac, addr := range known {
+		if mac != macOf(0) {
+			taken[addr] = mac
+		}
+	}
+	const clients = 20
+	lost := r.storm(40000, clients, 4, never, func(mac plan.MAC, addr netip.Addr) {
+		if old, ok := taken[addr]; ok {
+			r.t.Errorf("%s is %s's and was given to %s", addr, old, mac)
+		}
+		taken[addr] = mac
+	})
+	if lost != 0 {
+		r.t.Errorf("%d of %d clients have no address", lost, clients)
+	}
+}
+
+// released looks at the disk: it knows of the release that it missed, and of all others.
+func (r *relay) released(dir string, known map[plan.MAC]netip.Addr) {
+	r.t.Helper()
+	for mac, addr := range known {
+		l, ok := stored(r.t, dir)[addr]
+		if alive := ok && l.MAC == mac && time.Until(l.Expires) > 50*time.Minute; alive == (mac == macOf(0)) {
+			r.t.Errorf("the disk has of %s, client %s: %+v", addr, mac, l)
 		}
 	}
 }
 
-// A server that is killed in a storm, again and again, forgets no lease that
-// it acknowledged and gives none of them to somebody else.
-func TestKilledServerForgetsNothing(t *testing.T) {
-	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("HELPERD_KILLS")); err == nil {
-		rounds = n
+// stored gives the leases in a state folder that nobody uses.
+func stored(t *testing.T, dir string) map[netip.Addr]state.Lease {
+	t.Helper()
+	store, err := state.Open(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	srv, r := newRelay(t, "10.67.0.1")
-	dir := t.TempDir()
-	given := map[netip.Addr]plan.MAC{}
-	for round := range rounds {
-		p := startProcess(t, srv, dir, "lan")
-		before := len(given)
-		end := 20 + rand.IntN(300) // the ACK after which the power goes
-		r.storm(round*10000, 1000, 32, func() bool { return len(given)-before >= end }, func(mac plan.MAC, addr netip.Addr) {
-			if old, ok := given[addr]; ok && old != mac {
-				t.Errorf("round %d: %s was given to %s and %s", round, addr, old, mac)
-			}
-			given[addr] = mac
-		})
-		p.kill()
-		for r.receive(20*time.Millisecond) != nil { // what was sent before the end; it counts too
-			continue
-		}
-		store, err := state.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		leases, err := store.Leases()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stored := map[netip.Addr]state.Lease{}
-		for _, l := range leases {
-			stored[l.Address] = l
-		}
-		for addr, mac := range given {
-			if l, ok := stored[addr]; !ok || l.MAC != mac || time.Until(l.Expires) < 50*time.Minute {
-				t.Errorf("round %d: %s was acknowledged to %s, the disk has %+v", round, addr, mac, l)
-			}
-		}
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
+	defer store.Close()
+	leases, err := store.Leases()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(given) < 20*rounds {
-		t.Errorf("only %d leases in %d rounds", len(given), rounds)
+	out := map[netip.Addr]state.Lease{}
+	for _, l := range leases {
+		out[l.Address] = l
 	}
+	return out
 }
 
 // The order of system calls: between the REQUEST of a pool client and its ACK

@@ -14,7 +14,9 @@
 //
 // A pool lease is on disk before its ACK is sent: ACKs queue while a
 // transaction is under way, and all that queued share the next one.
-// Reservations are configuration and are answered at once.
+// Reservations are configuration and are answered at once. While the disk fails,
+// clients are promised no more than it has of their leases already; see
+// state.Health for how that ends.
 //
 // Left out: DHCPv6 (package dhcp6), proxy DHCP (port 4011), conflict probes, failover.
 package dhcp

@@ -9,11 +9,11 @@ func (s *Service) totals() leasing.Totals {
 	n := s.counters()
 	t := leasing.Totals{
 		Received: pick(n, "discover", "request", "decline", "release", "inform"),
-		Sent:     pick(n, "offer", "ack", "nak"),
+		Sent:     pick(n, "offer", "ack", "nak", "bootp"),
 		Refused:  pick(n, "pool_full", "no_network"),
 		Dropped:  pick(n, "malformed", "overflow", "unsent"),
 	}
-	t.Uses, t.DiskFails = s.uses(), *s.unstorable.Load() != ""
+	t.Uses, t.DiskFails = s.uses(), s.disk.Failing() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.engine == nil {

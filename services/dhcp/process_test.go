@@ -94,6 +94,17 @@ func serveProcess(dir string) error {
 			_ = json.NewEncoder(os.Stdout).Encode(s.Leases())
 		case "events":
 			_ = json.NewEncoder(os.Stdout).Encode(h.Events.Since(0))
+		case "metrics":
+			all, err := h.Metrics.(prometheus.Gatherer).Gather()
+			if err != nil {
+				return err
+			}
+			for _, m := range all {
+				if v := m.GetMetric()[0]; v.GetGauge() != nil {
+					fmt.Printf("%s=%v ", m.GetName(), v.GetGauge().GetValue())
+				}
+			}
+			fmt.Println()
 		case "held":
 			fds, _ := os.ReadDir("/proc/self/fd")
 			fmt.Println(len(fds), runtime.NumGoroutine())

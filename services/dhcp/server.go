@@ -108,6 +108,9 @@ func (s *Service) decide(r *reader, p *port, n int) {
 		a.port = p
 		s.engine.Handle(&r.request, link, now, &a.Answer)
 		switch {
+		case a.Durable && s.disk.Failing() != nil:
+			s.engine.Lost(&a.Record, now)
+			s.answers.Put(a)
 		case a.Durable:
 			// In the order of the decisions: records of one address must not pass each other.
 			if !s.commits.add(a) {

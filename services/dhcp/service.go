@@ -41,8 +41,9 @@ type Service struct {
 	metrics                                             *leasing.Metrics
 	alarm                                               leasing.Alarm            // of Serve alone
 	pools                                               atomic.Pointer[[]string] // what to say of pools that fill
-	// Why the last transaction failed, and why an interface that came cannot be served; empty: all is well.
-	unstorable, unbindable atomic.Pointer[string]
+
+	disk       state.Health
+	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
 }
 
 // generation is what is served from one Commit to the next. The sockets that
@@ -62,10 +63,10 @@ func New(h services.Host) *Service {
 	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
 	s.answers.New = func() any { return new(answer) }
-	s.unstorable.Store(new(string))
 	s.unbindable.Store(new(string))
 	s.pools.Store(new([]string))
 	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp", s.totals)
+	s.disk.Halt, s.disk.Tell = s.halt, s.tell
 	return s
 }
 
@@ -182,6 +183,7 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-tick.C:
 			s.rebind()
 			s.look(time.Now())
+			s.disk.Watch(time.Now())
 		}
 	}
 }

@@ -30,10 +30,11 @@ func (s *Service) Status() services.Status {
 	for _, l := range listeners {
 		st.Listen(l)
 	}
-	for _, text := range []string{*s.unstorable.Load(), *s.unbindable.Load()} {
-		if text != "" {
-			st.Degrade(text)
-		}
+	if why := s.disk.Failing(); why != nil {
+		st.Degrade(unstorable(why))
+	}
+	if text := *s.unbindable.Load(); text != "" {
+		st.Degrade(text)
 	}
 	for _, f := range s.foreign() {
 		by := ""

@@ -5,7 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"helperd/timeline"
+	"helperd/services/dhcp6/engine"
+	"helperd/state"
 )
 
 // mostQueued bounds the answers that wait for the disk. Past it requests are
@@ -46,13 +47,17 @@ func (c *commits) take() []*answer {
 // commit stores what queues, all of it in one transaction at a time, and sends
 // the answers, until ctx ends.
 func (s *Service) commit(ctx context.Context) error {
+	retry := time.NewTicker(state.RetryEvery)
+	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-retry.C:
+			s.catchUp()
 		case <-s.commits.filled:
+			s.store(s.commits.take())
 		}
-		s.store(s.commits.take())
 	}
 }
 
@@ -63,7 +68,7 @@ func (s *Service) store(group []*answer) {
 		return
 	}
 	leases, begun := leasesOf(group), time.Now()
-	err := s.host.Store.CommitLeases(leases, nil)
+	err := s.disk.Commit(s.host.Store, leases)
 	s.metrics.Committed(len(leases), time.Since(begun), err)
 	s.settle(group, err)
 	if err != nil {
@@ -95,13 +100,22 @@ func (s *Service) settle(group []*answer, err error) {
 		}
 	}
 	s.transactions.Add(1)
-	text := ""
 	if err != nil {
 		s.failures.Add(1)
-		text = "pool leases of IPv6 cannot be stored, so none are given: " + err.Error() + "; free space in the state folder or repair its disk. Machines in helper.yaml are served"
 	}
-	if old := s.unstorable.Swap(&text); err != nil && *old == "" { // told once, and not for every group
-		s.host.Events.Emit(timeline.Event{Kind: timeline.DHCPFailed, Detail: text})
-		s.host.Log.Error("pool leases not stored", "err", err)
+}
+
+// write queues records that belong to no answer. What finds no room is left for
+// later. The caller holds s.mu.
+func (s *Service) write(records []engine.Record, now int64) {
+	if len(records) > 0 && !s.commits.add(&answer{Answer: engine.Answer{Records: records}}) {
+		s.lose(records, now)
+	}
+}
+
+// lose leaves records that cannot be stored now. The caller holds s.mu.
+func (s *Service) lose(records []engine.Record, now int64) {
+	for i := range records {
+		s.engine.Lost(&records[i], now)
 	}
 }

@@ -15,7 +15,7 @@ func (s *Service) totals() leasing.Totals {
 		Refused:  pick(n, "pool_full", "no_network"),
 		Dropped:  pick(n, "malformed", "limited", "overflow", "unsent"),
 	}
-	t.Uses, t.DiskFails = s.uses(), *s.unstorable.Load() != ""
+	t.Uses, t.DiskFails = s.uses(), s.disk.Failing() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.engine == nil {

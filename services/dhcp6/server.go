@@ -96,10 +96,10 @@ func (s *Service) decide(a *answer, req *engine.Request) bool {
 		return true
 	}
 	// In the order of the decisions: records of one address must not pass each other.
-	if !s.commits.add(a) {
-		for i := range a.Records {
-			s.engine.Lost(&a.Records[i], now)
-		}
+	if s.disk.Failing() != nil {
+		s.lose(a.Records, now)
+	} else if !s.commits.add(a) {
+		s.lose(a.Records, now)
 		s.overflow.Add(1)
 	}
 	return false
@@ -139,9 +139,7 @@ func (s *Service) send(a *answer) {
 func (s *Service) unix() int64 {
 	now, step := s.clock.Read()
 	if step != 0 {
-		if records := s.engine.Stepped(step, now); len(records) > 0 {
-			s.commits.add(&answer{Answer: engine.Answer{Records: records}}) // if there is no room they are written when their clients ask again
-		}
+		s.write(s.engine.Stepped(step, now), now)
 	}
 	return now
 }

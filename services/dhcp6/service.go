@@ -40,8 +40,9 @@ type Service struct {
 	metrics                                  *leasing.Metrics
 	alarm                                    leasing.Alarm            // of Serve alone
 	pools                                    atomic.Pointer[[]string] // what to say of pools that fill
-	// Why the last transaction failed, and why an interface that came cannot be served; empty: all is well.
-	unstorable, unbindable atomic.Pointer[string]
+
+	disk       state.Health
+	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
 }
 
 // generation is what is served from one Commit to the next. The sockets that
@@ -61,10 +62,10 @@ func New(h services.Host) *Service {
 	s := &Service{host: h, clock: clock.New(), changed: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
 	s.strangers.known = map[netip.Addr]stranger{}
-	s.unstorable.Store(new(string))
 	s.unbindable.Store(new(string))
 	s.pools.Store(new([]string))
 	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp6", s.totals)
+	s.disk.Halt, s.disk.Tell = s.halt, s.tell
 	return s
 }
 
@@ -180,6 +181,7 @@ func (s *Service) Serve(ctx context.Context) error {
 			s.watchPools()
 		case <-tick.C:
 			s.rebind()
+			s.disk.Watch(time.Now())
 		}
 	}
 }

@@ -31,10 +31,11 @@ func (s *Service) Status() services.Status {
 	for _, l := range listeners {
 		st.Listen(l)
 	}
-	for _, text := range []string{*s.unstorable.Load(), *s.unbindable.Load()} {
-		if text != "" {
-			st.Degrade(text)
-		}
+	if why := s.disk.Failing(); why != nil {
+		st.Degrade(unstorable(why))
+	}
+	if text := *s.unbindable.Load(); text != "" {
+		st.Degrade(text)
 	}
 	return st
 }

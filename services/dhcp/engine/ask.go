@@ -108,11 +108,16 @@ func (e *Engine) taken(a netip.Addr, now int64) bool {
 func (e *Engine) bind(q *request, b *binding) {
 	full := seconds(q.subnet.PoolLease)
 	name := hostname(q.Hostname)
-	left := b.stored - q.now - 1
+	left := min(b.left(q.now), full)
 	same := b.mac == q.MAC && (len(q.id) == 0 || b.id == string(q.id)) && (name == "" || name == b.hostname)
-	if same && b.state == bound && left <= full && left >= full-full/4 {
+	switch {
+	case e.unwritten(q, b):
+		return
+	case e.unwritable, same && left >= full-full/4:
 		e.ack(q, b.addr, left)
 		return
+	case b.mac != q.MAC:
+		b.stored = 0 // the disk has it as another machine's until the record is there
 	}
 	e.table.own(b, q.MAC, q.id)
 	if name != "" {

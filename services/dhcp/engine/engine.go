@@ -23,6 +23,9 @@ type Engine struct {
 	scratch []byte // values of options of the reply under construction
 	times   times  // likewise
 	count   Counts
+
+	unwritable bool
+	unstored   map[netip.Addr]struct{} // what the disk has of them is out of date
 }
 
 // Counts are totals since the start.
@@ -37,7 +40,7 @@ type Counts struct {
 
 // New gives an engine that knows the stored leases and serves nothing yet.
 func New(leases []state.Lease) *Engine {
-	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}}
+	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{}}
 	for i := range leases {
 		if leases[i].Address.Is4() { // the others are DHCPv6's
 			e.table.load(&leases[i])
@@ -140,6 +143,8 @@ func (e *Engine) discover(q *request) {
 	t := e.table
 	b := t.find(q.subnet, q.MAC, q.id)
 	switch {
+	case e.unwritten(q, b):
+		return
 	case b != nil && b.pool != nil && b.state == bound && b.live(q.now):
 		t.set(b, bound, max(b.expires, q.now+holdFor))
 	case b != nil && b.pool != nil:
@@ -226,29 +231,7 @@ func (e *Engine) record(q *request, b *binding) {
 }
 
 // end closes the tenancy of b's client, with the record that says so.
-func (e *Engine) end(b *binding) { b.promised, b.ended = 0, b.version }
-
-// Stored notes that r is on disk, so that its client is told.
-func (e *Engine) Stored(r *Record) {
-	b := e.table.byAddr[r.Address]
-	if b == nil {
-		return
-	}
-	if r.version > b.ended {
-		b.promised = max(b.promised, r.Expires.Unix())
-	}
-	if b.version == r.version {
-		b.stored = r.Expires.Unix()
-	}
-}
-
-// Lost notes that r could not be stored: its client was told nothing, so what
-// it was promised before counts, or the address is held only as long as an offer is.
-func (e *Engine) Lost(r *Record, now int64) {
-	if b := e.table.byAddr[r.Address]; b != nil && b.version == r.version && b.state == bound {
-		e.table.set(b, bound, max(b.promised, min(b.expires, now+holdFor)))
-	}
-}
+func (e *Engine) end(b *binding) { b.promised, b.stored, b.ended = 0, 0, b.version }
 
 // Leases are the pool addresses in use and in quarantine.
 func (e *Engine) Leases(now int64) []state.Lease {

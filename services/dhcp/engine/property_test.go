@@ -10,8 +10,8 @@ import (
 	"helperd/plan"
 )
 
-// Whatever clients send in whatever order, with commits that come late or
-// fail, reloads and restarts in between: an address that was acknowledged to one client is not
+// Whatever clients send in whatever order, with commits that come late, fail, or
+// fail and are on disk all the same, reloads and restarts in between: an address that was acknowledged to one client is not
 // acknowledged to another before its time is over, is in the pool or reserved
 // for the client, and is known after a restart.
 func TestNoAddressTwice(t *testing.T) {
@@ -127,16 +127,31 @@ func TestNoAddressTwice(t *testing.T) {
 				}
 			}
 			switch {
+			case l.last.Durable && (l.e.unwritable || rapid.IntRange(0, 9).Draw(rt, "room in the queue") == 0):
+				l.e.Lost(&l.last.Record, l.now)
 			case l.last.Durable:
 				queue = append(queue, written{mac, asked[mac], l.now, l.last.Record, got})
 			case got != nil:
 				accept(mac, got, l.now)
 			}
+			if l.e.unwritable && (mustWrite || rapid.IntRange(0, 4).Draw(rt, "disk is back") == 0) {
+				l.e.SetWritable(true)
+				for _, r := range l.e.Unstored() {
+					queue = append(queue, written{record: r})
+				}
+			}
 			if len(queue) == 0 || !mustWrite && rapid.IntRange(0, 2).Draw(rt, "disk is busy") > 0 {
 				continue
 			}
 			fails := !mustWrite && rapid.IntRange(0, 4).Draw(rt, "disk") == 0
+			partly := fails && rapid.Bool().Draw(rt, "the disk has it all the same")
+			if fails {
+				l.e.SetWritable(false)
+			}
 			for _, w := range queue {
+				if partly {
+					disk[w.record.Address] = w.record.Lease
+				}
 				if fails {
 					l.e.Lost(&w.record, l.now)
 					continue

@@ -11,6 +11,7 @@ import (
 // A Snapshot is what an Engine knew at one time.
 type Snapshot struct {
 	policy   *Policy
+	broken   bool // pool leases cannot be stored
 	bindings []binding
 	foreign  map[netip.Prefix]Foreign
 }
@@ -18,6 +19,7 @@ type Snapshot struct {
 // Snapshot copies what decisions depend on.
 func (e *Engine) Snapshot() *Snapshot {
 	s := &Snapshot{policy: e.policy, foreign: maps.Clone(e.foreign), bindings: make([]binding, 0, len(e.table.byAddr))}
+	s.broken = e.unwritable
 	for _, b := range e.table.byAddr {
 		s.bindings = append(s.bindings, *b)
 	}
@@ -31,6 +33,7 @@ func (s *Snapshot) Policy() *Policy { return s.policy }
 // would have: to ask what would be.
 func (s *Snapshot) Engine() *Engine {
 	e := New(nil)
+	e.unwritable = s.broken
 	e.policy, e.foreign = s.policy, maps.Clone(s.foreign)
 	for i := range s.bindings {
 		b := s.bindings[i]

@@ -21,7 +21,7 @@ type outcome struct {
 	old  []netip.Addr  // that the client must not use any more
 	code iana.StatusCode
 	text string
-	mute bool // nothing is known of it: say nothing
+	mute bool // nothing is known of it, or nothing can be stored: say nothing
 }
 
 func nothing(code iana.StatusCode, text string) outcome { return outcome{code: code, text: text} }
@@ -167,6 +167,8 @@ func (e *Engine) offer(q *request, id string, named []netip.Addr) outcome {
 	}
 	b := e.table.find(q.subnet, id)
 	switch {
+	case e.unwritten(q, b):
+		return outcome{mute: true}
 	case b != nil && b.pool != nil && b.state == bound && b.live(q.now):
 		e.table.set(b, bound, max(b.expires, q.now+holdFor))
 	case b != nil && b.pool != nil:
@@ -241,7 +243,11 @@ func (e *Engine) moved(q *request) func(netip.Addr) bool {
 func (e *Engine) lease(q *request, b *binding, named []netip.Addr) outcome {
 	full := lease(q.subnet.PoolLease)
 	seconds := int64(full / time.Second)
-	if left := b.stored - q.now - 1; b.state == bound && b.mac == q.mac && left <= seconds && left >= seconds-seconds/4 {
+	left := min(b.left(q.now), seconds)
+	switch {
+	case e.unwritten(q, b):
+		return outcome{mute: true}
+	case e.unwritable, b.mac == q.mac && left >= seconds-seconds/4:
 		return outcome{addr: b.addr, time: time.Duration(left) * time.Second, old: named}
 	}
 	b.mac = q.mac
@@ -327,6 +333,6 @@ func (e *Engine) giveUpIA(q *request, id string, named []netip.Addr) bool {
 		e.table.set(b, bound, q.now)
 	}
 	q.answer.Records = append(q.answer.Records, b.record())
-	b.promised, b.ended = 0, b.version // the tenancy ends with the record that says so
+	b.end()
 	return true
 }

@@ -21,6 +21,9 @@ type Engine struct {
 	limits limits
 	id     dhcpv6.DUID // the server's
 	count  Counts
+
+	unwritable bool
+	unstored   map[netip.Addr]struct{} // what the disk has of them is out of date
 }
 
 // Counts are totals since the start.
@@ -38,7 +41,7 @@ type Counts struct {
 
 // New gives an engine that is the server id, knows the stored leases and serves nothing yet.
 func New(id dhcpv6.DUID, leases []state.Lease) *Engine {
-	e := &Engine{id: id, policy: &Policy{}, table: newTable(), limits: newLimits()}
+	e := &Engine{id: id, policy: &Policy{}, table: newTable(), limits: newLimits(), unstored: map[netip.Addr]struct{}{}}
 	for i := range leases {
 		if leases[i].Address.Is6() { // the others are DHCPv4's
 			e.table.load(&leases[i])

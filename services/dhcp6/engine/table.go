@@ -36,7 +36,7 @@ type binding struct {
 	hostname string
 	state    bindingState
 	expires  int64  // Unix seconds
-	stored   int64  // expiry on disk if that is this client's last word; 0: not known
+	stored   int64  // until when the disk has it as this client's, whatever became of records under way; 0: not known
 	promised int64  // until when the client was told that the address is its own; 0: never
 	version  uint64 // of the last record made of it
 	ended    uint64 // records up to this version are of a tenancy that is over
@@ -63,10 +63,13 @@ type Record struct {
 
 // record makes a record of b as it is now.
 func (b *binding) record() Record {
-	b.stored = 0 // until the disk has it
+	b.stored = min(b.stored, b.expires) // the disk may have either
 	b.version++
 	return Record{b.lease(), b.version}
 }
+
+// end closes the tenancy of b's client, with the record that says so.
+func (b *binding) end() { b.promised, b.stored, b.ended = 0, 0, b.version }
 
 // lease is b as it is stored.
 func (b *binding) lease() state.Lease {

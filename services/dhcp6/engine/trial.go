@@ -13,6 +13,7 @@ import (
 type Snapshot struct {
 	id       dhcpv6.DUID
 	policy   *Policy
+	broken   bool // pool leases cannot be stored
 	bindings []binding
 	limited  map[netip.Addr]bool
 }
@@ -20,6 +21,7 @@ type Snapshot struct {
 // Snapshot copies what decisions depend on.
 func (e *Engine) Snapshot() *Snapshot {
 	s := &Snapshot{id: e.id, policy: e.policy, bindings: make([]binding, 0, len(e.table.byAddr)), limited: map[netip.Addr]bool{}}
+	s.broken = e.unwritable
 	for _, b := range e.table.byAddr {
 		s.bindings = append(s.bindings, *b)
 	}
@@ -41,6 +43,7 @@ func (s *Snapshot) Policy() *Policy { return s.policy }
 // would have at Unix time now: to ask what would be.
 func (s *Snapshot) Engine(now int64) *Engine {
 	e := New(s.id, nil)
+	e.unwritable = s.broken
 	e.policy = s.policy
 	for i := range s.bindings {
 		b := s.bindings[i]
