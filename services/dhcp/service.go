@@ -14,6 +14,7 @@ import (
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
+	"helperd/services/leasing"
 	"helperd/state"
 )
 
@@ -38,6 +39,9 @@ type Service struct {
 	answers sync.Pool
 
 	malformed, overflow, unsent, transactions, failures atomic.Uint64
+	metrics                                             *leasing.Metrics
+	alarm                                               leasing.Alarm            // of Serve alone
+	pools                                               atomic.Pointer[[]string] // what to say of pools that fill
 
 	disk       state.Health
 	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
@@ -62,8 +66,9 @@ func New(h services.Host) *Service {
 	s.commits.filled = make(chan struct{}, 1)
 	s.answers.New = func() any { return new(answer) }
 	s.unbindable.Store(new(string))
+	s.pools.Store(new([]string))
+	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp", s.totals)
 	s.disk.Halt, s.disk.Tell = s.halt, s.tell
-	s.register(h.Metrics)
 	return s
 }
 
@@ -167,6 +172,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		}
 		<-committed
 	}()
+	pools := time.NewTicker(poolsEvery)
+	defer pools.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -175,6 +182,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.changed:
+		case <-pools.C:
+			s.watchPools()
 		case <-tick.C:
 			s.rebind()
 			s.look(time.Now())

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"helperd/services/dhcp/packet"
+	"helperd/services/leasing"
 	"helperd/state"
 	"helperd/timeline"
 )
@@ -33,9 +34,10 @@ type Engine struct {
 type Counts struct {
 	Received [packet.Inform + 1]uint64 // by message type; 0: BOOTP and unknown types
 	Sent     [packet.Inform + 1]uint64
-	Refused  uint64 // machines that get no answer by rule
-	Full     uint64 // requests that found the pool full
-	NoSubnet uint64 // requests from networks that are not served
+	Refused  uint64        // machines that get no answer by rule
+	Reasons  leasing.Tally // of them, as in ByReason
+	Full     uint64        // requests that found the pool full
+	NoSubnet uint64        // requests from networks that are not served
 }
 
 // New gives an engine that knows the stored leases and serves nothing yet.

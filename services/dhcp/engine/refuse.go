@@ -54,6 +54,7 @@ func (e *Engine) refused(q *request) bool {
 		return false
 	}
 	e.count.Refused++
+	e.count.Reasons.Add(reasons, reason)
 	if e.notes.allow(noteKey{q.MAC, timeline.DHCPRefused, reason}, false, q.now) {
 		e.add(q, timeline.DHCPRefused, netip.Addr{}, e.explain(q, reason, &f))
 	}
