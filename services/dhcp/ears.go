@@ -102,7 +102,7 @@ func (s *Service) listen(ctx context.Context, p *port) error {
 		}
 		s.host.Fuse.Check()
 		for i := range n {
-			if payload := udpPayload(b.Message(i)); m.ParseReply(payload) == nil && m.Your.IsValid() {
+			if payload := udpPayload(b.Message(i)); m.ParseReply(payload) == nil && (m.Your.IsValid() || m.Type == packet.Offer) {
 				s.heard(p, &m, plan.MAC(b.LinkPeer(i)))
 			}
 		}
@@ -115,7 +115,11 @@ func (s *Service) heard(p *port, m *packet.Request, from plan.MAC) {
 	defer s.answers.Put(a)
 	s.mu.Lock()
 	links := s.adopt()
-	s.engine.Heard(links[p], m.Server, from, s.unix(), &a.Answer)
+	if m.Your.IsValid() {
+		s.engine.Heard(links[p], m.Server, from, s.unix(), &a.Answer)
+	} else {
+		s.engine.HeardProxy(links[p], m.Server, from, s.unix(), &a.Answer)
+	}
 	s.mu.Unlock()
 	for _, e := range a.Events {
 		s.host.Events.Emit(e)

@@ -28,6 +28,10 @@ func (s *Service) bind(g *generation, list []iface) error {
 			g.links[p] = at.subnets
 		}
 	}
+	if err := s.bindProxy(g); err != nil {
+		s.drop(g)
+		return err
+	}
 	return nil
 }
 
@@ -35,6 +39,9 @@ func (s *Service) bind(g *generation, list []iface) error {
 func (s *Service) drop(g *generation) {
 	for p := range g.links {
 		s.release(p)
+	}
+	for _, sock := range g.proxies {
+		sock.Release()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/internal/socket"
+	"helperd/services/dhcp/engine"
 	"helperd/services/dhcp/packet"
 )
 
@@ -40,7 +41,9 @@ type port struct {
 	closed atomic.Bool
 	stuck  atomic.Bool // its send buffer stayed full
 	losses losses
-	probed time.Time // of Serve alone
+	// Of Serve alone: when others were looked for last, and what was served then.
+	probed    time.Time
+	probedFor *engine.Policy
 
 	mu   sync.Mutex
 	conn *net.UDPConn // nil until the socket is bound

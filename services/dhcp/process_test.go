@@ -179,6 +179,9 @@ func scenario(name string) (*plan.Plan, error) {
 		d.Subnets = d.Subnets[1:]
 	case "named":
 		d.Subnets[0].Interface = "eth0"
+	case "proxy", "mode off":
+		d.Subnets = d.Subnets[:1]
+		d.Subnets[0].Mode = plan.Mode(strings.TrimPrefix(name, "mode "))
 	case "off":
 		d.Enabled = false
 	default:

@@ -26,7 +26,8 @@ const (
 // answer is an answer with the port that it leaves by.
 type answer struct {
 	engine.Answer
-	port *port
+	port   *port
+	stored chan<- error // told what became of the record; nil: nobody waits
 }
 
 // read serves the requests of a port until the port is closed or ctx ends.

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"helperd/internal/clock"
+	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
+	"helperd/services/leasing"
 	"helperd/state"
 )
 
@@ -40,6 +42,9 @@ type Service struct {
 
 	lost                                                atomic.Uint64 // requests that no reader had room for
 	malformed, overflow, unsent, transactions, failures atomic.Uint64
+	metrics                                             *leasing.Metrics
+	alarm                                               leasing.Alarm            // of Serve alone
+	pools                                               atomic.Pointer[[]string] // what to say of pools that fill
 
 	disk       state.Health
 	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
@@ -54,6 +59,7 @@ type generation struct {
 	time    []bool       // of each subnet of source: its Time is given out
 	policy  *engine.Policy
 	links   map[*port][]*engine.Subnet
+	proxies []*socket.Socket // port 4011, while a network has mode proxy
 	missing []string
 	stale   bool // an interface was made anew, and the sockets of the former are closed only now
 }
@@ -67,8 +73,9 @@ func New(h services.Host) *Service {
 	s.probes = newProbes()
 	s.answers.New = func() any { return new(answer) }
 	s.unbindable.Store(new(string))
+	s.pools.Store(new([]string))
+	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp", s.totals)
 	s.disk.Halt, s.disk.Tell = s.halt, s.tell
-	s.register(h.Metrics)
 	return s
 }
 
@@ -166,8 +173,10 @@ func (s *Service) Serve(ctx context.Context) error {
 	committed := s.host.Guard.Loop(ctx, "commit", s.commit)
 	probed := s.host.Guard.Loop(ctx, "conflict probes", s.probeConflicts)
 	watched := s.host.Guard.Loop(ctx, "watch interfaces", s.watchLinks)
+	proxies := socket.NewReaders(s.host.Guard, "read port 4011", s.readProxy)
 	defer func() {
 		cancel()
+		proxies.Stop()
 		<-watched
 		for p := range running {
 			running.wait(p)
@@ -175,11 +184,13 @@ func (s *Service) Serve(ctx context.Context) error {
 		<-committed
 		<-probed
 	}()
+	pools := time.NewTicker(poolsEvery)
+	defer pools.Stop()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	soon := false
 	for {
-		s.follow(ctx, running)
+		s.follow(ctx, running, proxies)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -189,13 +200,15 @@ func (s *Service) Serve(ctx context.Context) error {
 				soon = true
 				tick.Reset(settle)
 			}
+		case <-pools.C:
+			s.watchPools()
 		case <-tick.C:
 			soon = false
 			tick.Reset(lookEvery)
 			if s.rebind(); s.generation.Load().awaits() {
 				s.rebind()
 			}
-			s.follow(ctx, running)
+			s.follow(ctx, running, proxies)
 			s.look(time.Now())
 			s.countLost(time.Now())
 			s.disk.Watch(time.Now())
@@ -215,11 +228,12 @@ func (r readers) wait(p *port) {
 }
 
 // follow starts readers for new ports and forgets those of closed ones.
-func (s *Service) follow(ctx context.Context, running readers) {
+func (s *Service) follow(ctx context.Context, running readers, proxies *socket.Readers) {
 	g := s.generation.Load()
 	if g == nil {
 		return
 	}
+	proxies.Follow(ctx, g.proxies)
 	for p := range g.links {
 		if _, ok := running[p]; ok {
 			continue

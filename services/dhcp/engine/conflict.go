@@ -101,7 +101,7 @@ func (p *pool) fromStock(now int64) *binding {
 // was told of them all.
 func (e *Engine) Ahead(link []*Subnet, now int64, list []netip.Addr) []netip.Addr {
 	for _, n := range link {
-		if p := e.table.pools[n.Prefix]; p != nil && n.pooled() && e.conflicts.on {
+		if p := e.table.pools[n.Prefix]; p != nil && n.pooled() && !n.proxied() && e.conflicts.on {
 			list = e.restock(p, now, list)
 		}
 	}

@@ -14,5 +14,8 @@
 // What it offers on a link of this machine it wants probed for a conflict first,
 // and who asks without taking what is offered is limited; see ProbeConflicts and rates.
 //
-// Left out: proxy DHCP, and leasequery.
+// On networks with mode proxy it gives no address and no parameter, and tells
+// the firmware of nodes alone what to boot.
+//
+// Left out: leasequery.
 package engine

@@ -87,9 +87,14 @@ type pool struct {
 }
 
 func newPool(n *Subnet) *pool {
-	first, last := n.Pool.First.As4(), n.Pool.Last.As4()
-	size := int(binary.BigEndian.Uint32(last[:])-binary.BigEndian.Uint32(first[:])) + 1
+	size := size(n.Pool)
 	return &pool{subnet: n, next: n.Pool.First, limit: max(leastHolds, size-size/8), size: size}
+}
+
+// size is the number of addresses from the first to the last.
+func size(r plan.Range) int {
+	first, last := r.First.As4(), r.Last.As4()
+	return int(binary.BigEndian.Uint32(last[:])-binary.BigEndian.Uint32(first[:])) + 1
 }
 
 func (p *pool) queueOf(s bindingState) *queue {

@@ -32,6 +32,7 @@ const (
 	InterfaceMTU    = 26
 	Broadcast       = 28
 	TimeServers     = 42
+	VendorOptions   = 43
 	RequestedAddr   = 50
 	LeaseTime       = 51
 	Overload        = 52
