@@ -46,6 +46,9 @@ kill: packages-test ## kill -9 the DHCP server 50 times under load: nothing ackn
 flood: packages-test build ## send 200,000 mutated datagrams (DHCP, DHCPv6, NTP) to the daemon, in 3 minutes (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_FLOOD=$${DATAGRAMS:-67000} $(GO) test -count=1 -timeout 30m -v -run Flood ./test/clients
 
+flood-dhcp: packages-test ## 5,000 DHCPDISCOVERs a second of invented MACs for FLOOD (default 10m): memory bounded, every known machine answered (root)
+	HELPERD_NO_SKIP=1 HELPERD_DHCP_FLOOD=$${FLOOD:-10m} $(GO) test -count=1 -timeout 2h -v -run FloodOf ./services/dhcp
+
 conform: packages-test build ## hold the balancer against haproxy in every case, and in bulk of BULK megabytes both ways (default 1024)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 20m -v ./test/lb
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BULK=$${BULK:-1024} $(GO) test -count=1 -timeout 20m -v -run 'TestConformance/data/bulk' ./test/lb

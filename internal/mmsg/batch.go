@@ -37,7 +37,7 @@ type Batch struct {
 
 	// The method values handed to the poller, made once: a closure a call would be allocated.
 	recv, send func(fd uintptr) bool
-	try        func(fd uintptr)
+	sendNow    func(fd uintptr)
 }
 
 // New gives a batch of n messages of at most inSize bytes, and as many
@@ -58,7 +58,7 @@ func New(n, inSize, outSize int) *Batch {
 		bind(&b.out[i], &b.outVec[i], &b.outName[i])
 	}
 	b.recv, b.send = b.recvmmsg, b.sendmmsg
-	b.try = func(fd uintptr) { b.sendmmsg(fd) }
+	b.sendNow = func(fd uintptr) { b.sendmmsg(fd) }
 	return b
 }
 
@@ -190,11 +190,23 @@ func (b *Batch) SendWithin(c Conn, d time.Duration) (failed int, err error) {
 	raw, err := c.SyscallConn()
 	b.sent, b.failed = 0, 0
 	if err == nil {
-		err = raw.Control(b.try)
+		err = raw.Control(b.sendNow)
 	}
 	if err == nil && b.sent < b.queued {
 		_ = c.SetWriteDeadline(time.Now().Add(d))
 		err = raw.Write(b.send)
+	}
+	b.failed += b.queued - b.sent
+	b.queued = 0
+	return b.failed, err
+}
+
+// SendNow is Send for one who must not wait: what finds the send buffer full is
+// not sent, and counted as failed.
+func (b *Batch) SendNow(c syscall.RawConn) (failed int, err error) {
+	b.sent, b.failed = 0, 0
+	if b.queued > 0 {
+		err = c.Control(b.sendNow)
 	}
 	b.failed += b.queued - b.sent
 	b.queued = 0

@@ -197,3 +197,38 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations a turn", allocs)
 	}
 }
+
+// Who must not wait does not, and is told what a full buffer had no room for.
+func TestSendNow(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
+	defer near.Close()
+	defer far.Close()
+	raw, err := near.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Write([]byte("ask")); err != nil {
+		t.Fatal(err)
+	}
+	const count = 2000 // more than any queue of a socket pair
+	b := New(count, 16, 16)
+	if n, err := b.Receive(raw); n != 1 || err != nil {
+		t.Fatalf("%d received, %v", n, err)
+	}
+	for range count {
+		b.Queue(0, copy(b.Reply(), "answer"))
+	}
+	failed, err := b.SendNow(raw) // nobody reads
+	if failed == 0 || failed == count || err != nil || b.Queued() != 0 {
+		t.Errorf("%d of %d failed, %d queued, %v", failed, count, b.Queued(), err)
+	}
+	for range count - failed {
+		if _, err := far.Read(make([]byte, 16)); err != nil {
+			t.Fatalf("what was sent has not come: %v", err)
+		}
+	}
+}

@@ -146,6 +146,7 @@ func hostname(b []byte) string {
 func (e *Engine) ack(q *request, addr netip.Addr, lease int64) {
 	file := e.write(q, packet.Ack, addr, lease)
 	q.answer.Acked = addr
+	e.repay(q)
 	e.tell(q, timeline.DHCPAck, addr, file)
 }
 

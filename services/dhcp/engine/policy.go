@@ -68,7 +68,7 @@ func Compile(d *plan.DHCP, local []netip.Addr) (*Policy, error) {
 		p.ours[a], p.barred[a] = true, true
 	}
 	for i := range d.Subnets {
-		if d.Subnets[i].Mode != plan.ModeServer {
+		if d.Subnets[i].Mode == plan.ModeOff {
 			continue
 		}
 		n, err := compileSubnet(&d.Subnets[i])
@@ -100,6 +100,9 @@ func compileSubnet(s *plan.Subnet) (*Subnet, error) {
 	n := &Subnet{
 		Subnet: *s, serverID: packet.Addrs(s.Server), mask: packet.Mask(s.Prefix), name: []byte(s.Server.String()),
 		reserved: timesOf(seconds(s.ReservationLease)),
+	}
+	if n.proxied() {
+		n.Pool = plan.Range{}
 	}
 	var err error
 	n.options, err = n.encode("", s.Domain, s.Search)

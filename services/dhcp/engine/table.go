@@ -47,7 +47,7 @@ func (t *table) adopt(p *Policy) {
 		}
 	}
 	for _, b := range t.byAddr {
-		b.pool, b.net = nil, 0
+		b.pool, b.net, b.stocked = nil, 0, false
 		n := p.at(b.addr)
 		if n == nil {
 			continue
@@ -77,7 +77,7 @@ func key(a netip.Addr) uint32 {
 
 // index makes b found by its client, unless something newer is.
 func (t *table) index(b *binding) {
-	if b.state == declined {
+	if b.state == declined || b.state == free {
 		return
 	}
 	if old := t.byID[idKey{b.net, b.id}]; b.id != "" && (old == nil || old.expires <= b.expires) {
@@ -164,7 +164,10 @@ func (t *table) hold(n *Subnet, mac plan.MAC, id []byte, want netip.Addr, now in
 	if p.holds.Len() >= p.limit {
 		b = p.holds[0]
 	} else if b = t.claim(p, want, now); b == nil {
-		if b = t.fresh(p); b == nil {
+		if b = p.fromStock(now); b == nil {
+			b = t.fresh(p)
+		}
+		if b == nil {
 			b = p.oldest(now)
 		}
 	}
@@ -190,7 +193,7 @@ func (t *table) take(n *Subnet, mac plan.MAC, id []byte, want netip.Addr, now in
 // give makes b the hold of another client than before.
 func (t *table) give(b *binding, mac plan.MAC, id []byte, now int64) {
 	t.assign(b, mac, string(id))
-	b.hostname, b.stored, b.promised = "", 0, 0
+	b.hostname, b.stored, b.promised, b.stocked = "", 0, 0, false
 	b.ended = b.version // what is still on its way to the disk is not this client's
 	b.version++
 	t.set(b, held, now+holdFor)

@@ -12,6 +12,8 @@ const (
 	// ServerPort and ClientPort are the UDP ports of RFC 2131.
 	ServerPort = 67
 	ClientPort = 68
+	// ProxyPort is where a proxy DHCP server is asked for the boot file (PXE specification 2.1 section 2.2).
+	ProxyPort = 4011
 )
 
 // Frame fills in the IP and UDP headers before a message: frame[:Headers] is
