@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 TOOLS := .cache/tools
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check race e2e-boot reload bootstorm kill flood conform fuzz bench bench-http bench-tftp bench-lb idle-lb clean
+.PHONY: help build demo test check race e2e-boot reload bootstorm kill flood conform fuzz bench bench-http bench-tftp bench-dhcp bench-lb idle-lb clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ kill: packages-test ## kill -9 the DHCP server 50 times under load: nothing ackn
 flood: packages-test build ## send 200,000 mutated datagrams (DHCP, DHCPv6, NTP) to the daemon, in 3 minutes (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_FLOOD=$${DATAGRAMS:-67000} $(GO) test -count=1 -timeout 30m -v -run Flood ./test/clients
 
+flood-dhcp: packages-test ## 5,000 DHCPDISCOVERs a second of invented MACs for FLOOD (default 10m): memory bounded, every known machine answered (root)
+	HELPERD_NO_SKIP=1 HELPERD_DHCP_FLOOD=$${FLOOD:-10m} $(GO) test -count=1 -timeout 2h -v -run FloodOf ./services/dhcp
+
 conform: packages-test build ## hold DHCP against dhcpd and dnsmasq, and the balancer against haproxy, case by case; bulk of BULK megabytes (default 1024)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=3 -timeout 20m -v ./test/dhcp
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd $(GO) test -count=1 -timeout 20m -v ./test/lb
@@ -64,6 +67,9 @@ bench-http: packages-test build ## compare HTTP with nginx and apache2 in 3 minu
 
 bench-tftp: packages-test build ## compare TFTP with in.tftpd and dnsmasq in 2 to 3 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 30m -v -run Compare ./test/bench/tftp
+
+bench-dhcp: packages-test build ## compare DHCP with dhcpd, Kea and dnsmasq in 8 minutes, ROUNDS each (root)
+	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 60m -v -run Compare ./test/bench/dhcp
 
 bench-lb: packages-test build ## compare the balancer with haproxy of 1 and 2 threads in 8 minutes, ROUNDS each (root)
 	HELPERD_NO_SKIP=1 HELPERD_BIN=$(CURDIR)/bin/helperd HELPERD_BENCH=$${ROUNDS:-5} $(GO) test -count=1 -timeout 60m -v -run Compare ./test/bench/lb

@@ -20,6 +20,7 @@ import (
 	"helperd/nodes"
 	"helperd/plan"
 	"helperd/services"
+	"helperd/services/leasing"
 	"helperd/state"
 	"helperd/timeline"
 )
@@ -78,6 +79,18 @@ func (f *fake) Import(_ context.Context, archive io.Reader) Import {
 		return Import{Error: err.Error()}
 	}
 	return Import{Files: []artifacts.Imported{{Name: string(b), Outcome: artifacts.Taken}}}
+}
+
+func (f *fake) Release(_ context.Context, which string) (Released, error) {
+	if which != "192.168.67.99" {
+		return Released{}, fmt.Errorf("%w: nobody has %q", ErrUnknown, which)
+	}
+	return Released{f.Leases()}, nil
+}
+
+// ExplainDHCP gives the question back, in the words of an answer.
+func (f *fake) ExplainDHCP(q *leasing.Question) ([]leasing.Answer, error) {
+	return []leasing.Answer{{Network: q.Network, Via: q.Relay.String(), Address: q.Relay, Hostname: string(q.ClientID), Reason: q.MAC.String(), Boot: []leasing.Boot{{Firmware: q.Firmware}}}}, nil
 }
 
 func (f *fake) CA() (CA, error)            { return CA{"CN=x", "ab", start, "PEM\n"}, f.noCA }
@@ -151,7 +164,7 @@ func TestRoundTrip(t *testing.T) {
 	ctx := t.Context()
 	same := func(what string, got, want any, err error) {
 		t.Helper()
-		d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(timeline.Story{}))
+		d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.IgnoreUnexported(timeline.Story{}))
 		if err != nil || d != "" {
 			t.Errorf("%s: %v\n%s", what, err, d)
 		}
@@ -162,6 +175,12 @@ func TestRoundTrip(t *testing.T) {
 	same("nodes", rows, f.Nodes(), err)
 	leases, err := c.Leases(ctx)
 	same("leases", leases, f.Leases(), err)
+	released, err := c.Release(ctx, "192.168.67.99")
+	same("release", released, Released{f.Leases()}, err)
+	q := leasing.Question{MAC: plan.MAC{2, 0xff, 0, 0, 0, 1}, ClientID: []byte("a\x00&"), Firmware: "ipxe", Relay: netip.MustParseAddr("fd00::1"), Network: netip.MustParsePrefix("fd00::/64")}
+	explained, err := c.ExplainDHCP(ctx, &q)
+	wantExplained, _ := f.ExplainDHCP(&q)
+	same("explain", explained, wantExplained, err)
 	files, err := c.Artifacts(ctx)
 	same("artifacts", files, f.Artifacts(), err)
 	imported, err := c.Import(ctx, strings.NewReader("archive"))
@@ -215,6 +234,8 @@ func TestRefusals(t *testing.T) {
 	_, noURL := c.ISOURL(ctx, "worker-9")
 	_, noServer := c.OrderServers(ctx, "nobody", "drain")
 	_, noOrder := c.OrderServers(ctx, "git/g1", "rest")
+	_, noLease := c.Release(ctx, "192.168.67.1")
+	_, noMachine := c.ExplainDHCP(ctx, &leasing.Question{})
 	_, noSuchPath := ask[string](ctx, c, "/v2/status")
 	for _, tt := range []struct {
 		name string
@@ -229,6 +250,8 @@ func TestRefusals(t *testing.T) {
 		{"ISO that cannot be made", noURL, "write iso:"},
 		{"server that is not there", noServer, `no server "nobody"`},
 		{"order that is none", noOrder, `"rest" is no order`},
+		{"lease that is not there", noLease, `nobody has "192.168.67.1"`},
+		{"machine without a MAC", noMachine, "no single machine"},
 		{"service that is not there", c.Panic(ctx, "nfs"), `unknown service "nfs"`},
 		{"path that is not there", noSuchPath, "404"},
 	} {
@@ -283,7 +306,7 @@ func TestEvents(t *testing.T) {
 		f.events.Emit(timeline.Event{Kind: k, MAC: plan.MAC{1}, Addr: netip.MustParseAddr("192.168.67.21"), Detail: "line\nline", Bytes: 1, Total: 2})
 	}
 	ev, err := c.Events(t.Context(), 1)
-	if d := cmp.Diff(f.events.Since(1), ev, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateApproxTime(0)); err != nil || d != "" {
+	if d := cmp.Diff(f.events.Since(1), ev, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateApproxTime(0)); err != nil || d != "" {
 		t.Errorf("%v\n%s", err, d)
 	}
 }

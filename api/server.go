@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"helperd/artifacts"
+	"helperd/services/leasing"
 	"helperd/timeline"
 )
 
@@ -19,6 +20,10 @@ type Backend interface {
 	Status() Status
 	Nodes() []Node
 	Leases() []Lease
+	// Release ends the pool leases and the quarantine of an address or a MAC.
+	Release(ctx context.Context, which string) (Released, error)
+	// ExplainDHCP says what a machine would get by DHCP now, and why.
+	ExplainDHCP(q *leasing.Question) ([]leasing.Answer, error)
 	// Balancer is the state of the balancer's frontends and backends.
 	Balancer() any
 	// CA is the certificate that clients of the helper are to trust; the error says how to get one.
@@ -99,6 +104,14 @@ func Handler(b Backend) http.Handler {
 			reply(w, done)
 		}
 	})
+	mux.HandleFunc("POST /v1/leases/{which}/release", func(w http.ResponseWriter, r *http.Request) {
+		if done, err := b.Release(r.Context(), r.PathValue("which")); err != nil {
+			refuse(w, err)
+		} else {
+			reply(w, done)
+		}
+	})
+	mux.HandleFunc("GET /v1/dhcp/explain", func(w http.ResponseWriter, r *http.Request) { serveExplain(w, r, b) })
 	mux.HandleFunc("POST /v1/test/panic/{service}", func(w http.ResponseWriter, r *http.Request) { done(w, b.Panic(r.PathValue("service"))) })
 	mux.Handle("GET /metrics", b.Metrics())
 	return mux

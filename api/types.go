@@ -118,6 +118,11 @@ type Lease struct {
 	state.Lease
 }
 
+// Released are the leases that a person ended.
+type Released struct {
+	Leases []Lease `json:"leases"`
+}
+
 // Import is what became of the files of an import.
 type Import struct {
 	Files []artifacts.Imported `json:"files"`

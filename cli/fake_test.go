@@ -24,6 +24,7 @@ import (
 	"helperd/services"
 	"helperd/services/lb"
 	"helperd/services/lb/table"
+	"helperd/services/leasing"
 	"helperd/state"
 	"helperd/timeline"
 )
@@ -89,6 +90,36 @@ func (d *daemon) Import(_ context.Context, archive io.Reader) api.Import {
 	}
 }
 
+// Release frees what is from a pool.
+func (d *daemon) Release(_ context.Context, which string) (api.Released, error) {
+	done := api.Released{}
+	for _, l := range d.leases {
+		switch {
+		case l.Address.String() != which && l.MAC.String() != which:
+		case l.Kind == "pool":
+			done.Leases = append(done.Leases, l)
+		default:
+			return done, fmt.Errorf("%s belongs to %s by helper.yaml: there is no lease to end", l.Address, l.Hostname)
+		}
+	}
+	if done.Leases == nil {
+		return done, fmt.Errorf("%w: nobody has a lease of %s; `helperd leases` lists them", api.ErrUnknown, which)
+	}
+	return done, nil
+}
+
+// ExplainDHCP answers as the file of the examples would.
+func (d *daemon) ExplainDHCP(q *leasing.Question) ([]leasing.Answer, error) {
+	if q.Network.IsValid() {
+		return nil, nil
+	}
+	return []leasing.Answer{{
+		Network: netip.MustParsePrefix("192.168.67.0/24"), Via: "on eth0", Outcome: leasing.Refused,
+		Reason:   "MAC " + q.MAC.String() + " is in no node of helper.yaml; add it or give the network a pool",
+		Warnings: []string{"another DHCP server, 192.168.67.9, answers on network 192.168.67.0/24; the machine may take its offer\x1b[2J"},
+	}}, nil
+}
+
 func (d *daemon) CA() (api.CA, error)        { return d.ca, d.noCA }
 func (d *daemon) PlanText() string           { return "dns:\n  listen 192.168.67.2:53\n" }
 func (d *daemon) Events() *timeline.Timeline { return d.events }
@@ -145,7 +176,7 @@ func (d *daemon) ISOURL(name string) (string, error) {
 }
 
 // serve answers for d on a unix socket until the test ends.
-func serve(t testing.TB, d *daemon, path string) (*http.Server, error) {
+func serve(t testing.TB, d api.Backend, path string) (*http.Server, error) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -162,6 +193,21 @@ func serve(t testing.TB, d *daemon, path string) (*http.Server, error) {
 		<-done
 	})
 	return srv, nil
+}
+
+// changing is a daemon that changes between two questions about leases.
+type changing struct {
+	*daemon
+	changes <-chan func(*daemon)
+}
+
+func (c changing) Leases() []api.Lease {
+	select {
+	case change := <-c.changes:
+		change(c.daemon)
+	default:
+	}
+	return c.daemon.Leases()
 }
 
 // serveAll starts one daemon for every state of a helper node: healthy.sock and so on in dir.
@@ -230,6 +276,7 @@ func healthy() *daemon {
 			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.100"), MAC: plan.MAC{2, 0, 0, 0, 0, 1}, Hostname: "laptop\x1b[2J", Expires: time.Now().Add(3*time.Hour + 7*time.Minute + 40*time.Second), State: state.Bound}},
 			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.101"), MAC: plan.MAC{2, 0, 0, 0, 0, 2}, Expires: before(0, 5), State: state.Bound}},
 			{Kind: "pool", Lease: state.Lease{Address: addr("192.168.67.102"), MAC: plan.MAC{2, 0, 0, 0, 0, 3}, Expires: time.Now().Add(50*time.Hour + 40*time.Minute), State: state.Declined}},
+			{Kind: "pool", Lease: state.Lease{Address: addr("fd00:67::1:2"), Hostname: "six", Expires: time.Now().Add(3*time.Hour + 7*time.Minute + 40*time.Second), State: state.Bound}},
 		},
 		balance: balance(),
 		files:   files(),

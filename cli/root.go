@@ -42,7 +42,7 @@ func newRoot(version string) *cobra.Command {
 		Args: noArgs,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError("%w; %s", err, seeHelp(c)) })
-	root.AddCommand(a.runCmd(), a.checkCmd(), a.planCmd(), a.statusCmd(), a.nodesCmd(), a.isoCmd(), a.leasesCmd(), a.eventsCmd(),
+	root.AddCommand(a.runCmd(), a.checkCmd(), a.planCmd(), a.statusCmd(), a.nodesCmd(), a.isoCmd(), a.leasesCmd(), a.dhcpCmd(), a.eventsCmd(),
 		a.lbCmd(), a.artifactsCmd(), a.bootCmd(), a.caCmd(), a.schemaCmd(), a.upgradeCmd(), a.versionCmd(), newDemoCmd(), newPreflightCmd())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,11 +21,8 @@ import (
 	"helperd/ca"
 	"helperd/plan"
 	"helperd/services"
-	"helperd/services/dhcp"
-	"helperd/services/dhcp6"
 	"helperd/services/lb"
 	"helperd/services/lb/table"
-	"helperd/state"
 	"helperd/timeline"
 )
 
@@ -127,22 +123,6 @@ func (b backend) Nodes() []api.Node {
 			Name: n.Name, FQDN: n.FQDN, Cluster: n.Cluster.Name, Role: n.Role, MACs: n.MACs, IP: n.IP, IP6: n.IP6,
 			Story: b.events.Story(n.FQDN), Boot: b.nodes.State(n), Services: servers[n.FQDN],
 		})
-	}
-	return rows
-}
-
-// Leases implements api.Backend.
-func (b backend) Leases() []api.Lease {
-	rows := []api.Lease{}
-	p := b.view().plan
-	if p == nil {
-		return rows
-	}
-	for _, r := range slices.Concat(p.DHCP.Reservations, p.DHCP6.Reservations) {
-		rows = append(rows, api.Lease{Kind: "reservation", Node: r.Node, Lease: state.Lease{Address: r.Address, MAC: r.MAC, ClientID: []byte(r.ClientID), Hostname: r.Hostname, State: state.Bound}})
-	}
-	for _, l := range slices.Concat(find[*dhcp.Service](b.Daemon).Leases(), find[*dhcp6.Service](b.Daemon).Leases()) {
-		rows = append(rows, api.Lease{Kind: "pool", Lease: l})
 	}
 	return rows
 }

@@ -34,7 +34,7 @@ func (r *Registry) mayBe(p *plan.Plan, n *plan.Node, addr netip.Addr) bool {
 	}
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	if mac, ok := r.holders[addr]; ok && r.fresh(keyOf(mac, addr)) {
+	if mac, ok := r.holder(addr); ok {
 		return slices.Contains(n.MACs, mac)
 	}
 	elsewhere := func(m plan.MAC) bool { return r.fresh(keyOf(m, addr)) }

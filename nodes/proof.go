@@ -8,9 +8,10 @@ import (
 	"helperd/plan"
 )
 
+// proof has no pointer, and needs little: a pool may have many thousands.
 type proof struct {
-	addr netip.Addr
-	at   time.Time
+	addr [16]byte
+	at   time.Duration // since the registry was made
 }
 
 // proofKey is what has one proof: a machine with both IP versions has two.
@@ -25,26 +26,33 @@ func keyOf(mac plan.MAC, addr netip.Addr) proofKey { return proofKey{mac, addr.I
 func (r *Registry) Acked(mac plan.MAC, addr netip.Addr) {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	if before, ok := r.holders[addr]; ok {
+	k, a := keyOf(mac, addr), addr.As16()
+	if before, ok := r.holders[a]; ok && before != mac {
 		delete(r.proofs, keyOf(before, addr))
 	}
-	if before, ok := r.proofs[keyOf(mac, addr)]; ok {
+	if before, ok := r.proofs[k]; ok && before.addr != a {
 		delete(r.holders, before.addr)
 	}
-	r.proofs[keyOf(mac, addr)], r.holders[addr] = proof{addr, r.now()}, mac
+	r.proofs[k], r.holders[a] = proof{a, r.now().Sub(r.made)}, mac
+}
+
+// holder is the MAC that addr was given to last, if that still proves anything; the caller has the lock.
+func (r *Registry) holder(addr netip.Addr) (plan.MAC, bool) {
+	mac, ok := r.holders[addr.As16()]
+	return mac, ok && r.fresh(keyOf(mac, addr))
 }
 
 // fresh reports whether the proof of k still holds; the caller has the lock.
 func (r *Registry) fresh(k proofKey) bool {
 	p, ok := r.proofs[k]
-	return ok && r.now().Sub(p.at) < proofHolds
+	return ok && r.now().Sub(r.made)-p.at < proofHolds
 }
 
 // Holder is the node whose MAC DHCP gave addr to within the last 15 minutes, or nil.
 func (r *Registry) Holder(p *plan.Plan, addr netip.Addr) *plan.Node {
 	r.proofsMu.Lock()
 	defer r.proofsMu.Unlock()
-	if mac, ok := r.holders[addr.Unmap()]; ok && r.fresh(keyOf(mac, addr.Unmap())) {
+	if mac, ok := r.holder(addr.Unmap()); ok {
 		return p.NodeByMAC(mac)
 	}
 	return nil
@@ -56,6 +64,6 @@ func (r *Registry) Proven(n *plan.Node, addr netip.Addr) bool {
 	defer r.proofsMu.Unlock()
 	return slices.ContainsFunc(n.MACs, func(m plan.MAC) bool {
 		k := keyOf(m, addr.Unmap())
-		return r.fresh(k) && r.proofs[k].addr == addr.Unmap()
+		return r.fresh(k) && r.proofs[k].addr == addr.As16()
 	})
 }

@@ -104,7 +104,8 @@ type Registry struct {
 
 	proofsMu sync.Mutex // is not, so that DHCP never waits
 	proofs   map[proofKey]proof
-	holders  map[netip.Addr]plan.MAC // who has a proof of an address: one MAC, the last
+	holders  map[[16]byte]plan.MAC // who has a proof of an address: one MAC, the last
+	made     time.Time             // of the registry
 
 	clocks clocks
 }
@@ -114,7 +115,7 @@ func New(store *state.Store, events *timeline.Timeline, log *slog.Logger, now fu
 	r := &Registry{
 		Neighbours: neighbours, Ignition: ignition.New(now),
 		store: store, events: events, log: log, now: now, speaks: speaksTLS,
-		nodes: map[string]*State{}, dirty: map[string]*State{}, asked: map[string]chan struct{}{}, proofs: map[proofKey]proof{}, holders: map[netip.Addr]plan.MAC{},
+		nodes: map[string]*State{}, dirty: map[string]*State{}, asked: map[string]chan struct{}{}, proofs: map[proofKey]proof{}, holders: map[[16]byte]plan.MAC{}, made: now(),
 	}
 	r.lives, r.asking = r.answers, r.guard()
 	stored, err := store.Nodes()

@@ -70,6 +70,11 @@ type Reservation struct {
 	Boot     *BootFiles // nil: nothing to boot
 }
 
+// Proxied reports whether another server gives the addresses of a's network.
+func (d *DHCP) Proxied(a netip.Addr) bool {
+	return slices.ContainsFunc(d.Subnets, func(s Subnet) bool { return s.Mode == ModeProxy && s.Prefix.Contains(a) })
+}
+
 // WithTime is d with Time of those subnets that are served it as NTP: machines that
 // are sent to a dead server wait for it.
 func (d *DHCP) WithTime(served []bool) *DHCP {

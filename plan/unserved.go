@@ -27,13 +27,7 @@ func (b *builder) unserved() {
 }
 
 func (b *builder) unservedNetwork(n *config.Network) {
-	if n.CIDR.Addr().Is4() {
-		if Mode(n.DHCP.Mode) == ModeProxy {
-			b.later("networks", "%s: dhcp mode proxy is not served yet; machines get no boot information from here", n.CIDR)
-		}
-		return
-	}
-	if Mode(n.DHCP.Mode) == ModeProxy {
+	if n.CIDR.Addr().Is6() && Mode(n.DHCP.Mode) == ModeProxy {
 		b.later("networks", "%s: there is no proxy DHCP in IPv6 and nothing is answered there; write mode: server or off", n.CIDR)
 	}
 }

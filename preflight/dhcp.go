@@ -15,9 +15,9 @@ import (
 	"helperd/plan"
 )
 
-// listenFor is how long a DHCP server is given to answer. Servers that probe
-// an address before they offer it take up to a second.
-const listenFor = 2 * time.Second
+// listenFor is how long a DHCP server is given to answer. Those that look whether
+// an address is free before they offer it take a second (dhcpd) or three (dnsmasq).
+const listenFor = 4 * time.Second
 
 // foreignDHCP asks on every network whether another DHCP server answers.
 func foreignDHCP(ctx context.Context, p *plan.Plan, env *Env) []Finding {

@@ -40,8 +40,11 @@ func listeners(p *plan.Plan, have []Interface) []listener {
 	}
 	for _, s := range p.DHCP.Subnets {
 		device := deviceOf(plan.Network{Prefix: s.Prefix, Interface: s.Interface}, have)
-		for _, port := range dhcpPorts(p, s) {
-			out = append(out, listener{"dhcp", socket.Key{Network: "udp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), port), Device: device}})
+		if p.DHCP.Enabled && s.Mode != plan.ModeOff {
+			out = append(out, listener{"dhcp", socket.Key{Network: "udp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), dhcpPort), Device: device}})
+		}
+		if p.DHCP.Enabled && s.Mode == plan.ModeProxy {
+			out = append(out, listener{"dhcp", socket.Key{Network: "udp", Addr: netip.AddrPortFrom(s.Server, proxyPort)}})
 		}
 	}
 	for _, s := range p.DHCP6.Subnets {
@@ -51,18 +54,12 @@ func listeners(p *plan.Plan, have []Interface) []listener {
 	return out
 }
 
-// dhcp6Port is the servers' (RFC 8415 section 7.2).
-const dhcp6Port = 547
-
-func dhcpPorts(p *plan.Plan, s plan.Subnet) []uint16 {
-	switch {
-	case !p.DHCP.Enabled || s.Mode == plan.ModeOff:
-		return nil
-	case s.Mode == plan.ModeProxy:
-		return []uint16{67, 4011}
-	}
-	return []uint16{67}
-}
+// Ports of the servers: RFC 2131, PXE specification 2.1, RFC 8415 section 7.2.
+const (
+	dhcpPort  = 67
+	proxyPort = 4011
+	dhcp6Port = 547
+)
 
 // ports looks for other processes on the ports of the plan.
 func ports(_ context.Context, p *plan.Plan, env *Env) []Finding {

@@ -73,6 +73,7 @@ func (s *Store) Leases() ([]Lease, error) {
 func (s *Store) CommitLeases(put []Lease, drop []netip.Addr) error {
 	return s.update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketLeases)
+		b.FillPercent = 0.9 // addresses of a pool come in order: half as many pages as by the default
 		for i := range put {
 			if err := b.Put(put[i].Address.AsSlice(), put[i].encode()); err != nil {
 				return err

@@ -34,6 +34,9 @@ rdate rdate rdate
 tftp tftp-hpa tftp
 in.tftpd tftpd-hpa tftp-server
 dnsmasq dnsmasq-base dnsmasq
+dhcpd isc-dhcp-server dhcp-server
+kea-dhcp4 kea-dhcp4-server kea
+perfdhcp kea-admin kea
 radvd radvd radvd
 rdisc6 ndisc6 ndisc6
 /usr/lib/systemd/systemd-networkd systemd systemd-networkd

@@ -20,9 +20,14 @@ const (
 	DHCPAck      Kind = "dhcp.ack"      // boot file, if any
 	DHCPNak      Kind = "dhcp.nak"      // reason
 	DHCPDecline  Kind = "dhcp.decline"  // the client found the address in use
+	DHCPConflict Kind = "dhcp.conflict" // a pool address is in use without a lease; MAC is who has it
+	DHCPLimited  Kind = "dhcp.limited"  // somebody asks too fast and gets no answer
 	DHCPRefused  Kind = "dhcp.refused"  // why the machine gets no answer, and what to do
 	DHCPForeign  Kind = "dhcp.foreign"  // another DHCP server was heard; Addr and MAC are its own
+	DHCPSite     Kind = "dhcp.site"     // the DHCP server beside which helperd is a proxy was heard; Addr and MAC are its own
 	DHCPFailed   Kind = "dhcp.failed"   // an answer could not be given, such as a full pool or disk
+	DHCPPool     Kind = "dhcp.pool"     // a pool fills: how full it is, and what to do
+	DHCPReleased Kind = "dhcp.released" // a person ended the lease or the quarantine of Addr
 	DHCPStored   Kind = "dhcp.stored"   // pool leases can be stored again
 	RAForeign    Kind = "ra.foreign"    // another IPv6 router was heard: what it says; Addr and MAC are its own
 	TFTPGet      Kind = "tftp.get"      // file; Bytes of Total
@@ -89,7 +94,7 @@ type Event struct {
 // Trouble reports whether the event needs a person's attention.
 func (e *Event) Trouble() bool {
 	switch e.Kind {
-	case DHCPNak, DHCPDecline, DHCPRefused, DHCPForeign, DHCPFailed, RAForeign, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
+	case DHCPNak, DHCPDecline, DHCPConflict, DHCPLimited, DHCPRefused, DHCPForeign, DHCPFailed, DHCPPool, RAForeign, TFTPFailed, FTPMiss, FTPFailed, HTTPMiss, HTTPFailed, BootRefused, BootFailed, ArtifactFailed,
 		IgnitionRefused, LBDown, LBRefused, ClockWrong, ConfigRejected, ServicePanic:
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,7 @@ type Batch struct {
 
 	// The method values handed to the poller, made once: a closure a call would be allocated.
 	recv, send func(fd uintptr) bool
+	sendNow    func(fd uintptr)
 }
 
 // New gives a batch of n messages of at most inSize bytes, and as many
@@ -56,6 +58,7 @@ func New(n, inSize, outSize int) *Batch {
 		bind(&b.out[i], &b.outVec[i], &b.outName[i])
 	}
 	b.recv, b.send = b.recvmmsg, b.sendmmsg
+	b.sendNow = func(fd uintptr) { b.sendmmsg(fd) }
 	return b
 }
 
@@ -175,6 +178,45 @@ func (b *Batch) Send(c syscall.RawConn) (failed int, err error) {
 	}
 	b.queued = 0
 	return b.failed, err
+}
+
+// SendWithin is Send that waits for at most d while the send buffer is full.
+// The deadline of c is set only then: a timer for each call would wake the
+// runtime's poller each time.
+func (b *Batch) SendWithin(c Conn, d time.Duration) (failed int, err error) {
+	if b.queued == 0 {
+		return 0, nil
+	}
+	raw, err := c.SyscallConn()
+	b.sent, b.failed = 0, 0
+	if err == nil {
+		err = raw.Control(b.sendNow)
+	}
+	if err == nil && b.sent < b.queued {
+		_ = c.SetWriteDeadline(time.Now().Add(d))
+		err = raw.Write(b.send)
+	}
+	b.failed += b.queued - b.sent
+	b.queued = 0
+	return b.failed, err
+}
+
+// SendNow is Send for one who must not wait: what finds the send buffer full is
+// not sent, and counted as failed.
+func (b *Batch) SendNow(c syscall.RawConn) (failed int, err error) {
+	b.sent, b.failed = 0, 0
+	if b.queued > 0 {
+		err = c.Control(b.sendNow)
+	}
+	b.failed += b.queued - b.sent
+	b.queued = 0
+	return b.failed, err
+}
+
+// A Conn is a socket whose writing may have a deadline, such as an *os.File.
+type Conn interface {
+	syscall.Conn
+	SetWriteDeadline(time.Time) error
 }
 
 func (b *Batch) sendmmsg(fd uintptr) bool {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func listen(t testing.TB, addr string) *net.UDPConn {
@@ -95,6 +97,46 @@ func TestRefusedMessageIsSkipped(t *testing.T) {
 	}
 }
 
+// A full send buffer is waited for only so long, and its deadline holds up nothing later.
+func TestSendWithin(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := os.NewFile(uintptr(fds[0]), "from"), os.NewFile(uintptr(fds[1]), "to")
+	defer from.Close()
+	defer to.Close()
+	b := New(2, 64, 1000)
+	send := func() int {
+		for b.Reply() != nil {
+			b.queue(copy(b.Reply(), make([]byte, 1000)), 0)
+		}
+		failed, err := b.SendWithin(from, 20*time.Millisecond)
+		if (err != nil) != (failed > 0) || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) || b.Queued() != 0 {
+			t.Fatalf("%d failed, %v, %d still queued", failed, err, b.Queued())
+		}
+		return failed
+	}
+	for range 1000 {
+		if send() > 0 {
+			break
+		}
+	}
+	if send() != 2 {
+		t.Error("the full buffer took a message")
+	}
+	raw, err := to.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Receive(raw); n != 2 || err != nil {
+		t.Fatalf("%d messages, %v", n, err)
+	}
+	if failed := send(); failed != 0 {
+		t.Errorf("%d of 2 messages failed where there was room for them", failed)
+	}
+}
+
 func TestFullAndTruncated(t *testing.T) {
 	server, client := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	raw, err := server.SyscallConn()
@@ -153,5 +195,40 @@ func TestNoAllocations(t *testing.T) {
 	})
 	if allocs != 0 {
 		t.Errorf("%v allocations a turn", allocs)
+	}
+}
+
+// Who must not wait does not, and is told what a full buffer had no room for.
+func TestSendNow(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
+	defer near.Close()
+	defer far.Close()
+	raw, err := near.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Write([]byte("ask")); err != nil {
+		t.Fatal(err)
+	}
+	const count = 2000 // more than any queue of a socket pair
+	b := New(count, 16, 16)
+	if n, err := b.Receive(raw); n != 1 || err != nil {
+		t.Fatalf("%d received, %v", n, err)
+	}
+	for range count {
+		b.Queue(0, copy(b.Reply(), "answer"))
+	}
+	failed, err := b.SendNow(raw) // nobody reads
+	if failed == 0 || failed == count || err != nil || b.Queued() != 0 {
+		t.Errorf("%d of %d failed, %d queued, %v", failed, count, b.Queued(), err)
+	}
+	for range count - failed {
+		if _, err := far.Read(make([]byte, 16)); err != nil {
+			t.Fatalf("what was sent has not come: %v", err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"net"
 
 	"helperd/internal/guard"
 )
@@ -46,3 +47,22 @@ func (r *Readers) Follow(ctx context.Context, sockets []*Socket) {
 
 // Stop ends all readers; it does not wait for them.
 func (r *Readers) Stop() { r.Follow(context.Background(), nil) }
+
+// Packets waits until s is bound and gives a connection to read its datagrams
+// by, which is closed when ctx ends or stop is called. Neither a connection nor
+// an error: s was given up, or ctx has ended.
+func (s *Socket) Packets(ctx context.Context, g *guard.Group) (conn *net.UDPConn, stop func(), err error) {
+	if s.Wait(ctx) != nil {
+		return nil, nil, nil
+	}
+	conns, err := s.PacketConns()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, stop = context.WithCancel(ctx)
+	g.Go("close "+s.Key.String(), func() {
+		<-ctx.Done()
+		_ = conns[0].Close()
+	})
+	return conns[0], stop, nil
+}

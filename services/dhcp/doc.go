@@ -18,5 +18,12 @@
 // clients are promised no more than it has of their leases already; see
 // state.Health for how that ends.
 //
-// Left out: DHCPv6 (package dhcp6), proxy DHCP (port 4011), conflict probes, failover.
+// A third sends ARP probes for pool addresses (RFC 5227) and hears who has them.
+// No reader waits: not for a probe, the disk, or a socket that is full.
+//
+// Where a network has mode proxy another server gives the addresses, and this one
+// tells nodes what to boot, on port 67 and on port 4011 (PXE specification 2.1
+// section 2.2, RFC 4578).
+//
+// Left out: DHCPv6 (package dhcp6), boot menus and multicast discovery of PXE, failover.
 package dhcp

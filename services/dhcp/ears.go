@@ -21,10 +21,6 @@ const ignoreOutgoing = 23
 // say to clients: IPv4, UDP, from port 67 to 68, a BOOTREPLY. All else is
 // dropped in the kernel.
 func openEars(ifindex int) (*os.File, error) {
-	f, err := openRaw("answers of other servers", unix.AF_PACKET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		return nil, err
-	}
 	const (
 		drop = 0
 		take = 0x40000
@@ -55,27 +51,36 @@ func openEars(ifindex int) (*os.File, error) {
 		{Code: unix.BPF_RET | unix.BPF_K, K: take},
 		{Code: unix.BPF_RET | unix.BPF_K, K: drop},
 	}
+	return openHearing("answers of other DHCP servers", program, unix.ETH_P_IP, ifindex)
+}
+
+// openHearing opens a socket that receives what passes program on one interface, of one Ethernet protocol.
+func openHearing(what string, program []unix.SockFilter, proto uint16, ifindex int) (*os.File, error) {
+	f, err := openRaw(what, unix.AF_PACKET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := f.SyscallConn()
 	if err == nil {
-		bad := raw.Control(func(fd uintptr) { err = hear(int(fd), program, ifindex) })
+		bad := raw.Control(func(fd uintptr) { err = hear(int(fd), program, proto, ifindex) })
 		err = errors.Join(bad, err)
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("listen for other DHCP servers: %w", err)
+		return nil, fmt.Errorf("listen for %s: %w", what, err)
 	}
 	return f, nil
 }
 
-// hear makes fd receive what passes program on one interface. The filter comes first, so that nothing else slips in.
-func hear(fd int, program []unix.SockFilter, ifindex int) error {
+// hear is openHearing's work on fd. The filter comes first, so that nothing else slips in.
+func hear(fd int, program []unix.SockFilter, proto uint16, ifindex int) error {
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}); err != nil {
 		return err
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, ignoreOutgoing, 1); err != nil {
 		return err
 	}
-	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: ifindex})
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(proto), Ifindex: ifindex})
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
@@ -97,7 +102,7 @@ func (s *Service) listen(ctx context.Context, p *port) error {
 		}
 		s.host.Fuse.Check()
 		for i := range n {
-			if payload := udpPayload(b.Message(i)); m.ParseReply(payload) == nil && m.Your.IsValid() {
+			if payload := udpPayload(b.Message(i)); m.ParseReply(payload) == nil && (m.Your.IsValid() || m.Type == packet.Offer) {
 				s.heard(p, &m, plan.MAC(b.LinkPeer(i)))
 			}
 		}
@@ -110,7 +115,11 @@ func (s *Service) heard(p *port, m *packet.Request, from plan.MAC) {
 	defer s.answers.Put(a)
 	s.mu.Lock()
 	links := s.adopt()
-	s.engine.Heard(links[p], m.Server, from, s.unix(), &a.Answer)
+	if m.Your.IsValid() {
+		s.engine.Heard(links[p], m.Server, from, s.unix(), &a.Answer)
+	} else {
+		s.engine.HeardProxy(links[p], m.Server, from, s.unix(), &a.Answer)
+	}
 	s.mu.Unlock()
 	for _, e := range a.Events {
 		s.host.Events.Emit(e)

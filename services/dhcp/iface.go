@@ -91,6 +91,9 @@ func resolve(p *engine.Policy, list []iface) (places []place, missing []string) 
 		case i != nil:
 			here := at(i)
 			here.subnets = append(here.subnets, n)
+			if find(list, func(i *iface) bool { return i.holds(func(a netip.Addr) bool { return a == n.Server }) }) == nil {
+				missing = append(missing, fmt.Sprintf("no interface has %s, which machines of network %s are told to renew with and to load from; configure it on %s, or correct helper.address", n.Server, n.Prefix, i.name))
+			}
 		case n.Interface != "":
 			missing = append(missing, fmt.Sprintf("interface %s of network %s is not there; it is served as soon as it comes up", n.Interface, n.Prefix))
 		default:

@@ -17,7 +17,8 @@ func (s *Service) bind(g *generation, list []iface) error {
 		p, err := s.acquire(at)
 		switch {
 		case errors.Is(err, errStale):
-			g.missing = append(g.missing, "interface "+at.device+" is a new one; its sockets are opened again in a second")
+			g.stale = true
+			g.missing = append(g.missing, "interface "+at.device+" is a new one; its sockets are opened again at once")
 		case errors.Is(err, unix.ENODEV):
 			g.missing = append(g.missing, "interface "+at.device+" went away; it is served as soon as it comes up")
 		case err != nil:
@@ -27,6 +28,10 @@ func (s *Service) bind(g *generation, list []iface) error {
 			g.links[p] = at.subnets
 		}
 	}
+	if err := s.bindProxy(g); err != nil {
+		s.drop(g)
+		return err
+	}
 	return nil
 }
 
@@ -34,6 +39,9 @@ func (s *Service) bind(g *generation, list []iface) error {
 func (s *Service) drop(g *generation) {
 	for p := range g.links {
 		s.release(p)
+	}
+	for _, sock := range g.proxies {
+		sock.Release()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"helperd/internal/socket"
+	"helperd/services/dhcp/engine"
 	"helperd/services/dhcp/packet"
 )
 
@@ -34,10 +35,15 @@ type port struct {
 	frames *os.File    // AF_PACKET, to send on the link
 	routed *os.File    // raw IP, to send elsewhere
 	ears   *os.File    // AF_PACKET, other servers' answers
+	arp    *os.File    // AF_PACKET, conflict probes and their answers
 	refs   int         // guarded by Service.portsMu
 	alive  atomic.Bool // requests are being read
 	closed atomic.Bool
-	probed time.Time // of Serve alone
+	stuck  atomic.Bool // its send buffer stayed full
+	losses losses
+	// Of Serve alone: when others were looked for last, and what was served then.
+	probed    time.Time
+	probedFor *engine.Policy
 
 	mu   sync.Mutex
 	conn *net.UDPConn // nil until the socket is bound
@@ -91,7 +97,10 @@ func (p *port) open() (err error) {
 	if p.routed, err = openRouted(); err != nil {
 		return err
 	}
-	p.ears, err = openEars(p.index)
+	if p.ears, err = openEars(p.index); err != nil {
+		return err
+	}
+	p.arp, err = openARP(p.index)
 	return err
 }
 
@@ -102,7 +111,7 @@ func (p *port) close() {
 	if p.conn != nil {
 		_ = p.conn.Close()
 	}
-	for _, f := range []*os.File{p.frames, p.routed, p.ears} {
+	for _, f := range []*os.File{p.frames, p.routed, p.ears, p.arp} {
 		if f != nil {
 			_ = f.Close()
 		}
@@ -146,6 +155,8 @@ func openRaw(what string, family, kind, proto int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket for %s: %w", what, err)
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer) // the kernel caps it
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, receiveBuffer) != nil { // needs CAP_NET_ADMIN
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, receiveBuffer) // the kernel caps it
+	}
 	return os.NewFile(uintptr(fd), "dhcp "+what), nil
 }

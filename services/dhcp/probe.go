@@ -3,11 +3,13 @@ package dhcp
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"helperd/plan"
+	"helperd/services/dhcp/engine"
 	"helperd/services/dhcp/packet"
 )
 
@@ -15,15 +17,26 @@ import (
 // engine believes in what it heard for twice as long.
 const probeEvery = 5 * time.Minute
 
-// look probes the links whose turn it is.
+// probeAlone is that time where mode proxy needs another server and none was heard yet.
+const probeAlone = 10 * time.Second
+
+// look probes the links whose turn it is, and those whose networks have
+// changed, such as in their mode: what was heard before may not count now.
 func (s *Service) look(now time.Time) {
 	g := s.generation.Load()
 	if g == nil {
 		return
 	}
+	s.mu.Lock()
+	_, alone := s.engine.Sites(s.unix())
+	s.mu.Unlock()
 	for p, subnets := range g.links {
-		if len(subnets) > 0 && p.alive.Load() && now.Sub(p.probed) >= probeEvery {
-			p.probed = now
+		every := probeEvery
+		if slices.ContainsFunc(subnets, func(n *engine.Subnet) bool { return slices.Contains(alone, n.Prefix) }) {
+			every = probeAlone
+		}
+		if len(subnets) > 0 && p.alive.Load() && (now.Sub(p.probed) >= every || p.probedFor != g.policy) {
+			p.probed, p.probedFor = now, g.policy
 			p.probe(s.xid)
 		}
 	}

@@ -108,6 +108,8 @@ func serveProcess(dir string) error {
 		case "held":
 			fds, _ := os.ReadDir("/proc/self/fd")
 			fmt.Println(len(fds), runtime.NumGoroutine())
+		case "memory":
+			fmt.Println(memory())
 		case "fuse":
 			h.Fuse.Arm()
 			fmt.Println("ok")
@@ -120,9 +122,21 @@ func serveProcess(dir string) error {
 	return h.Store.Close()
 }
 
+// memory gives the largest resident and the present heap size of this process in KiB.
+func memory() (resident, heap int) {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	status, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, _ = fmt.Sscan(rest, &resident)
+	return resident, int(m.HeapAlloc >> 10)
+}
+
 var (
-	nodeMAC = plan.MAC{0x52, 0x54, 0, 0x60, 0x72, 0x67}
-	edgeMAC = plan.MAC{0x52, 0x54, 0, 0x33, 0, 1}
+	nodeMAC   = plan.MAC{0x52, 0x54, 0, 0x60, 0x72, 0x67}
+	secondMAC = plan.MAC{0x52, 0x54, 0, 0x33, 0, 2}
+	edgeMAC   = plan.MAC{0x52, 0x54, 0, 0x33, 0, 1}
 )
 
 // scenario gives a plan by its name.
@@ -152,10 +166,22 @@ func scenario(name string) (*plan.Plan, error) {
 	case "lan":
 	case "more": // a node more
 		d.Reservations = append(d.Reservations, plan.Reservation{MAC: plan.MAC{0x52, 0x54, 0, 0, 0, 9}, Address: ip("192.168.67.20"), Hostname: "worker-9.example.com"})
+	case "flood": // a hundred machines, and a pool for all others
+		d.Subnets = d.Subnets[:1]
+		d.Subnets[0].Pool = plan.Range{First: ip("192.168.67.200"), Last: ip("192.168.67.250")}
+		for i := range floodNodes {
+			mac, addr := floodNode(i)
+			d.Reservations = append(d.Reservations, plan.Reservation{MAC: mac, Address: addr, Node: "worker.example.com", Hostname: "worker.example.com"})
+		}
+	case "two": // a machine in the second network too
+		d.Reservations = append(d.Reservations, plan.Reservation{MAC: secondMAC, Address: ip("10.67.0.10"), Hostname: "worker-1.example.com"})
 	case "relays":
 		d.Subnets = d.Subnets[1:]
 	case "named":
 		d.Subnets[0].Interface = "eth0"
+	case "proxy", "mode off":
+		d.Subnets = d.Subnets[:1]
+		d.Subnets[0].Mode = plan.Mode(strings.TrimPrefix(name, "mode "))
 	case "off":
 		d.Enabled = false
 	default:
@@ -240,6 +266,9 @@ func (p *process) stop() {
 		p.t.Errorf("server ended with %v", err)
 	}
 }
+
+// signal sends a signal to the server itself.
+func (p *process) signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
 
 // kill ends it at once, as a power cut does.
 func (p *process) kill() {

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"time"
@@ -16,15 +17,16 @@ const (
 	batch = 128
 	// largestRequest is longer than any request on Ethernet.
 	largestRequest = 2048
-	// longestSend is how long a full send buffer may hold the others up, such as
-	// that of a tap device whose virtual machine is paused.
+	// longestSend is how long a full send buffer may hold up the answers that were
+	// stored, such as that of a slow link. A reader never waits for one.
 	longestSend = 100 * time.Millisecond
 )
 
 // answer is an answer with the port that it leaves by.
 type answer struct {
 	engine.Answer
-	port *port
+	port   *port
+	stored chan<- error // told what became of the record; nil: nobody waits
 }
 
 // read serves the requests of a port until the port is closed or ctx ends.
@@ -42,6 +44,7 @@ func (s *Service) read(ctx context.Context, p *port) error {
 	p.alive.Store(true)
 	defer p.alive.Store(false)
 	r := &reader{in: mmsg.New(batch, largestRequest, 1), out: newSender(s)}
+	r.out.hasty = true
 	for {
 		n, err := r.in.Receive(raw)
 		if err != nil {
@@ -106,23 +109,30 @@ func (s *Service) decide(r *reader, p *port, n int) {
 		a := s.answers.Get().(*answer)
 		a.port = p
 		s.engine.Handle(&r.request, link, now, &a.Answer)
-		switch {
-		case a.Durable && s.disk.Failing() != nil:
+		s.await(a, r.in.Message(i))
+		r.answers = s.pass(a, now, r.answers)
+	}
+}
+
+// pass gives a on: to the disk, to the list of what can go at once, or away. The caller holds s.mu.
+func (s *Service) pass(a *answer, now int64, list []*answer) []*answer {
+	switch {
+	case a.Durable && s.disk.Failing() != nil:
+		s.engine.Lost(&a.Record, now)
+		s.answers.Put(a)
+	case a.Durable:
+		// In the order of the decisions: records of one address must not pass each other.
+		if !s.commits.add(a) {
 			s.engine.Lost(&a.Record, now)
-			s.answers.Put(a)
-		case a.Durable:
-			// In the order of the decisions: records of one address must not pass each other.
-			if !s.commits.add(a) {
-				s.engine.Lost(&a.Record, now)
-				s.overflow.Add(1)
-				s.answers.Put(a)
-			}
-		case len(a.Frame) > 0 || len(a.Events) > 0:
-			r.answers = append(r.answers, a)
-		default:
+			s.overflow.Add(1)
 			s.answers.Put(a)
 		}
+	case len(a.Frame) > 0 || len(a.Events) > 0:
+		return append(list, a)
+	default:
+		s.answers.Put(a)
 	}
+	return list
 }
 
 // recycle gives the answers back and empties the list.
@@ -138,6 +148,7 @@ func (s *Service) recycle(list []*answer) []*answer {
 type sender struct {
 	s      *Service
 	port   *port
+	hasty  bool // never waits
 	routed *mmsg.Batch
 	frames *mmsg.Batch
 }
@@ -178,13 +189,25 @@ func (w *sender) flush() {
 }
 
 func (w *sender) send(b *mmsg.Batch, by *os.File) {
-	failed := b.Queued()
-	if failed == 0 {
-		return
+	if b.Queued() > 0 {
+		w.s.unsent.Add(uint64(w.transmit(b, by)))
 	}
-	_ = by.SetWriteDeadline(time.Now().Add(longestSend))
-	if raw, err := by.SyscallConn(); err == nil {
-		failed, _ = b.Send(raw)
+}
+
+// transmit waits for a full send buffer, unless in haste or when the last wait
+// for that port was in vain, as with the tap device of a paused virtual machine.
+func (w *sender) transmit(b *mmsg.Batch, by *os.File) (failed int) {
+	if w.hasty || w.port.stuck.Load() {
+		raw, err := by.SyscallConn()
+		if err != nil {
+			return b.Queued()
+		}
+		if failed, _ = b.SendNow(raw); failed == 0 {
+			w.port.stuck.Store(false)
+		}
+		return failed
 	}
-	w.s.unsent.Add(uint64(failed))
+	failed, err := b.SendWithin(by, longestSend)
+	w.port.stuck.Store(errors.Is(err, os.ErrDeadlineExceeded))
+	return failed
 }

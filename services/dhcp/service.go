@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"helperd/internal/clock"
+	"helperd/internal/socket"
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp/engine"
+	"helperd/services/leasing"
 	"helperd/state"
 )
 
@@ -24,6 +26,7 @@ type Service struct {
 
 	generation atomic.Pointer[generation]
 	changed    chan struct{} // has an element after a Commit
+	moved      chan struct{} // has one after an interface or address changed
 
 	portsMu sync.Mutex
 	ports   []*port
@@ -34,9 +37,14 @@ type Service struct {
 	xid    uint32 // of this process's probes
 
 	commits commits
+	probes  probes // guarded by mu
 	answers sync.Pool
 
+	lost                                                atomic.Uint64 // requests that no reader had room for
 	malformed, overflow, unsent, transactions, failures atomic.Uint64
+	metrics                                             *leasing.Metrics
+	alarm                                               leasing.Alarm            // of Serve alone
+	pools                                               atomic.Pointer[[]string] // what to say of pools that fill
 
 	disk       state.Health
 	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
@@ -51,17 +59,23 @@ type generation struct {
 	time    []bool       // of each subnet of source: its Time is given out
 	policy  *engine.Policy
 	links   map[*port][]*engine.Subnet
+	proxies []*socket.Socket // port 4011, while a network has mode proxy
 	missing []string
+	stale   bool // an interface was made anew, and the sockets of the former are closed only now
 }
+
+func (g *generation) awaits() bool { return g != nil && g.stale }
 
 // New gives a server that serves nothing until its first Commit and Serve.
 func New(h services.Host) *Service {
-	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1)}
+	s := &Service{host: h, clock: clock.New(), xid: rand.Uint32(), changed: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 	s.commits.filled = make(chan struct{}, 1)
+	s.probes = newProbes()
 	s.answers.New = func() any { return new(answer) }
 	s.unbindable.Store(new(string))
+	s.pools.Store(new([]string))
+	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp", s.totals)
 	s.disk.Halt, s.disk.Tell = s.halt, s.tell
-	s.register(h.Metrics)
 	return s
 }
 
@@ -111,6 +125,7 @@ func (s *Service) load() error {
 		return fmt.Errorf("read leases: %w", err)
 	}
 	s.engine = engine.New(leases)
+	s.engine.ProbeConflicts()
 	return nil
 }
 
@@ -156,31 +171,53 @@ func (s *Service) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	running := readers{}
 	committed := s.host.Guard.Loop(ctx, "commit", s.commit)
+	probed := s.host.Guard.Loop(ctx, "conflict probes", s.probeConflicts)
+	watched := s.host.Guard.Loop(ctx, "watch interfaces", s.watchLinks)
+	proxies := socket.NewReaders(s.host.Guard, "read port 4011", s.readProxy)
 	defer func() {
 		cancel()
+		proxies.Stop()
+		<-watched
 		for p := range running {
 			running.wait(p)
 		}
 		<-committed
+		<-probed
 	}()
-	tick := time.NewTicker(time.Second)
+	pools := time.NewTicker(poolsEvery)
+	defer pools.Stop()
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	soon := false
 	for {
-		s.follow(ctx, running)
+		s.follow(ctx, running, proxies)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.changed:
+		case <-s.moved:
+			if !soon {
+				soon = true
+				tick.Reset(settle)
+			}
+		case <-pools.C:
+			s.watchPools()
 		case <-tick.C:
-			s.rebind()
+			soon = false
+			tick.Reset(lookEvery)
+			if s.rebind(); s.generation.Load().awaits() {
+				s.rebind()
+			}
+			s.follow(ctx, running, proxies)
 			s.look(time.Now())
+			s.countLost(time.Now())
 			s.disk.Watch(time.Now())
 		}
 	}
 }
 
-// readers are the ports that are being read, each with the ends of its two goroutines.
-type readers map[*port][2]<-chan struct{}
+// readers are the ports that are being read, each with the ends of its goroutines.
+type readers map[*port][3]<-chan struct{}
 
 // wait returns when nobody reads p any more.
 func (r readers) wait(p *port) {
@@ -191,18 +228,20 @@ func (r readers) wait(p *port) {
 }
 
 // follow starts readers for new ports and forgets those of closed ones.
-func (s *Service) follow(ctx context.Context, running readers) {
+func (s *Service) follow(ctx context.Context, running readers, proxies *socket.Readers) {
 	g := s.generation.Load()
 	if g == nil {
 		return
 	}
+	proxies.Follow(ctx, g.proxies)
 	for p := range g.links {
 		if _, ok := running[p]; ok {
 			continue
 		}
-		running[p] = [2]<-chan struct{}{
+		running[p] = [3]<-chan struct{}{
 			s.host.Guard.Loop(ctx, "read "+p.device, func(ctx context.Context) error { return s.read(ctx, p) }),
 			s.host.Guard.Loop(ctx, "listen "+p.device, func(ctx context.Context) error { return s.listen(ctx, p) }),
+			s.host.Guard.Loop(ctx, "conflicts "+p.device, func(ctx context.Context) error { return s.hearARP(ctx, p) }),
 		}
 	}
 	for p := range running {

@@ -51,7 +51,7 @@ func TestResolve(t *testing.T) {
 		{"two networks on one interface", "lan", []iface{{"br0", 2, []netip.Addr{addr("192.168.67.2"), addr("10.67.0.2")}}}, []string{"br0: 2"}, nil},
 		{"relays only", "relays", []iface{lo, {"eth0", 2, []netip.Addr{addr("192.168.67.2")}}}, []string{"eth0: 0"}, nil},
 		{"named and not there", "named", []iface{{"eth1", 2, []netip.Addr{addr("192.168.67.2")}}}, []string{"eth1: 0"}, []string{"interface eth0 of network 192.168.67.0/24 is not there"}},
-		{"named, no address yet", "named", []iface{{"eth0", 2, nil}}, []string{"eth0: 1"}, []string{"none has 192.168.67.2", "none has 192.168.67.2"}},
+		{"named, no address yet", "named", []iface{{"eth0", 2, nil}}, []string{"eth0: 1"}, []string{"no interface has 192.168.67.2, which machines of network 192.168.67.0/24", "none has 192.168.67.2", "none has 192.168.67.2"}},
 		{"nothing", "relays", nil, nil, []string{"10.30.8.0/26, and none has 192.168.67.2", "10.67.0.0/16, and none has 192.168.67.2"}},
 		{"switched off", "off", nil, nil, nil},
 	}

@@ -3,10 +3,10 @@ package dhcp
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"time"
 
 	"helperd/internal/socket"
 	"helperd/services"
@@ -20,7 +20,7 @@ func (s *Service) Status() services.Status {
 	if g == nil || !g.enabled {
 		return services.Status{State: services.Disabled}
 	}
-	st := services.Status{State: services.Up, Counters: s.counters()}
+	st := services.Status{State: services.Up, Counters: s.counters(), Notes: *s.pools.Load()}
 	for _, problem := range g.missing {
 		st.Degrade(problem)
 	}
@@ -38,20 +38,31 @@ func (s *Service) Status() services.Status {
 	if text := *s.unbindable.Load(); text != "" {
 		st.Degrade(text)
 	}
-	for _, f := range s.foreign() {
-		by := ""
-		if !f.MAC.IsZero() {
-			by = " (MAC " + f.MAC.String() + ")"
+	for p := range g.links {
+		if text := p.losses.problem(p.device, time.Now()); text != "" {
+			st.Degrade(text)
 		}
-		st.Degrade(fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it", f.Server, by, f.Network))
+		if ifi, err := net.InterfaceByIndex(p.index); err == nil && ifi.Flags&net.FlagUp == 0 {
+			st.Degrade("interface " + p.device + " is down, so nobody on it is served; see `ip link set " + p.device + " up`")
+		}
 	}
+	foreign, problems := s.trouble()
+	for _, text := range problems {
+		st.Degrade(text)
+	}
+	for _, f := range foreign {
+		st.Degrade(fmt.Sprintf("another DHCP server, %s%s, answers on network %s: only machines in helper.yaml are served there; stop it, or write mode: proxy if it is to give the addresses",
+			f.Server, withMAC(f.MAC), f.Network))
+	}
+	s.proxyStatus(g, &st)
 	return st
 }
 
-func (s *Service) foreign() []engine.Foreign {
+func (s *Service) trouble() ([]engine.Foreign, []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.engine.Foreign(s.unix())
+	now := s.unix()
+	return s.engine.Foreign(now), s.engine.Problems(now)
 }
 
 // counters are the totals that people and Prometheus see.
@@ -66,6 +77,8 @@ func (s *Service) counters() map[string]uint64 {
 		"discover": c.Received[packet.Discover], "request": c.Received[packet.Ask], "decline": c.Received[packet.Decline],
 		"release": c.Received[packet.Release], "inform": c.Received[packet.Inform],
 		"offer": c.Sent[packet.Offer], "ack": c.Sent[packet.Ack], "nak": c.Sent[packet.Nak],
+		"limited_client": c.Limited[0], "limited_link": c.Limited[1], "limited_relay": c.Limited[2], "limited_circuit": c.Limited[3],
+		"conflict": c.Conflicts, "unprobed": c.Unprobed, "lost": s.lost.Load(),
 		"bootp": c.Sent[0], "refused": c.Refused, "pool_full": c.Full, "no_network": c.NoSubnet,
 		"malformed": s.malformed.Load(), "overflow": s.overflow.Load(), "unsent": s.unsent.Load(),
 		"transactions": s.transactions.Load(), "failed_transactions": s.failures.Load(),
@@ -89,35 +102,4 @@ func (s *Service) Check(context.Context) error {
 	defer s.mu.Unlock()
 	s.adopt()
 	return s.engine.Check(s.unix())
-}
-
-// totals gives the counters to Prometheus.
-type totals struct {
-	s    *Service
-	desc *prometheus.Desc
-}
-
-func (s *Service) register(r prometheus.Registerer) {
-	if r == nil {
-		return
-	}
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "helperd_dhcp_disk_failing", Help: "1 while pool leases cannot be stored, and none are given.",
-	}, func() float64 {
-		if s.disk.Failing() != nil {
-			return 1
-		}
-		return 0
-	}))
-	r.MustRegister(&totals{s, prometheus.NewDesc("helperd_dhcp_messages_total", "Messages and decisions by kind.", []string{"kind"}, nil)})
-}
-
-// Describe implements prometheus.Collector.
-func (t *totals) Describe(ch chan<- *prometheus.Desc) { ch <- t.desc }
-
-// Collect implements prometheus.Collector.
-func (t *totals) Collect(ch chan<- prometheus.Metric) {
-	for kind, n := range t.s.counters() {
-		ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(n), kind)
-	}
 }

@@ -67,7 +67,9 @@ func (s *Service) store(group []*answer) {
 	if len(group) == 0 {
 		return
 	}
-	err := s.disk.Commit(s.host.Store, leasesOf(group))
+	leases, begun := leasesOf(group), time.Now()
+	err := s.disk.Commit(s.host.Store, leases)
+	s.metrics.Committed(len(leases), time.Since(begun), err)
 	s.settle(group, err)
 	if err != nil {
 		return
@@ -91,6 +93,12 @@ func (s *Service) settle(group []*answer, err error) {
 		}
 	}
 	s.mu.Unlock()
+	for _, a := range group {
+		if a.stored != nil {
+			a.stored <- err // has room
+			a.stored = nil
+		}
+	}
 	s.transactions.Add(1)
 	if err != nil {
 		s.failures.Add(1)

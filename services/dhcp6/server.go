@@ -18,9 +18,10 @@ const largest = 8192
 // answer is an answer with where it leaves by.
 type answer struct {
 	engine.Answer
-	port *port
-	to   netip.AddrPort
-	from net.IP // the address that was asked, if one was; else the kernel chooses
+	port   *port
+	to     netip.AddrPort
+	from   net.IP       // the address that was asked, if one was; else the kernel chooses
+	stored chan<- error // told what became of the records; nil: nobody waits
 }
 
 // read serves the messages of a port until the port is closed or ctx ends.

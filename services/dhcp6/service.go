@@ -13,6 +13,7 @@ import (
 	"helperd/plan"
 	"helperd/services"
 	"helperd/services/dhcp6/engine"
+	"helperd/services/leasing"
 	"helperd/state"
 )
 
@@ -36,6 +37,9 @@ type Service struct {
 	strangers strangers
 
 	overflow, unsent, transactions, failures atomic.Uint64
+	metrics                                  *leasing.Metrics
+	alarm                                    leasing.Alarm            // of Serve alone
+	pools                                    atomic.Pointer[[]string] // what to say of pools that fill
 
 	disk       state.Health
 	unbindable atomic.Pointer[string] // why an interface that came cannot be served; empty: all is well
@@ -59,8 +63,9 @@ func New(h services.Host) *Service {
 	s.commits.filled = make(chan struct{}, 1)
 	s.strangers.known = map[netip.Addr]stranger{}
 	s.unbindable.Store(new(string))
+	s.pools.Store(new([]string))
+	s.metrics = leasing.NewMetrics(h.Metrics, "dhcp6", s.totals)
 	s.disk.Halt, s.disk.Tell = s.halt, s.tell
-	s.register(h.Metrics)
 	return s
 }
 
@@ -162,6 +167,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		}
 		<-committed
 	}()
+	pools := time.NewTicker(poolsEvery)
+	defer pools.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -170,6 +177,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.changed:
+		case <-pools.C:
+			s.watchPools()
 		case <-tick.C:
 			s.rebind()
 			s.disk.Watch(time.Now())

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"helperd/internal/socket"
 	"helperd/services"
@@ -20,7 +19,7 @@ func (s *Service) Status() services.Status {
 	if g == nil || !g.enabled {
 		return services.Status{State: services.Disabled}
 	}
-	st := services.Status{State: services.Up, Counters: s.counters()}
+	st := services.Status{State: services.Up, Counters: s.counters(), Notes: *s.pools.Load()}
 	for _, problem := range g.missing {
 		st.Degrade(problem)
 	}
@@ -82,35 +81,4 @@ func (s *Service) Check(context.Context) error {
 	defer s.mu.Unlock()
 	s.adopt()
 	return s.engine.Check(s.unix())
-}
-
-// totals gives the counters to Prometheus.
-type totals struct {
-	s    *Service
-	desc *prometheus.Desc
-}
-
-func (s *Service) register(r prometheus.Registerer) {
-	if r == nil {
-		return
-	}
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "helperd_dhcp6_disk_failing", Help: "1 while pool leases of IPv6 cannot be stored, and none are given.",
-	}, func() float64 {
-		if s.disk.Failing() != nil {
-			return 1
-		}
-		return 0
-	}))
-	r.MustRegister(&totals{s, prometheus.NewDesc("helperd_dhcp6_messages_total", "Messages and decisions by kind.", []string{"kind"}, nil)})
-}
-
-// Describe implements prometheus.Collector.
-func (t *totals) Describe(ch chan<- *prometheus.Desc) { ch <- t.desc }
-
-// Collect implements prometheus.Collector.
-func (t *totals) Collect(ch chan<- prometheus.Metric) {
-	for kind, n := range t.s.counters() {
-		ch <- prometheus.MustNewConstMetric(t.desc, prometheus.CounterValue, float64(n), kind)
-	}
 }

@@ -56,20 +56,11 @@ type reader struct {
 
 // read answers what comes in on sock until ctx ends or sock is given up: then it returns nil.
 func (s *Service) read(ctx context.Context, sock *socket.Socket) error {
-	if sock.Wait(ctx) != nil {
-		return nil
-	}
-	conns, err := sock.PacketConns()
-	if err != nil {
+	conn, stop, err := sock.Packets(ctx, s.host.Guard)
+	if conn == nil {
 		return err
 	}
-	conn := conns[0]
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s.host.Guard.Go("ntp close", func() {
-		<-ctx.Done()
-		_ = conn.Close()
-	})
+	defer stop()
 	r, err := s.newReader(conn)
 	if err != nil {
 		return fmt.Errorf("ntp: %s: %w", sock.Key, err)

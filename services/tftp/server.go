@@ -65,21 +65,11 @@ func (s *Service) drain() {
 
 // read takes requests from sock until ctx ends or sock is given up: then it returns nil.
 func (s *Service) read(ctx context.Context, sock *socket.Socket, e *engine.Engine) error {
-	if sock.Wait(ctx) != nil {
-		return nil
-	}
-	conns, err := sock.PacketConns()
-	if err != nil {
+	conn, stop, err := sock.Packets(ctx, s.host.Guard)
+	if conn == nil {
 		return err
 	}
-	conn := conns[0]
-	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s.host.Guard.Go("tftp close", func() {
-		<-ctx.Done()
-		_ = conn.Close()
-	})
+	defer stop()
 	asked := sock.Key.Addr.Addr()
 	if asked.IsUnspecified() {
 		if err := wantDestination(conn, asked); err != nil {

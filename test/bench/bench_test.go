@@ -22,10 +22,10 @@ func TestMedian(t *testing.T) {
 func TestTable(t *testing.T) {
 	c := &Comparison{
 		Units:   Units{Rate: "MB/s", CPU: "CPU s/GB", Per: 1000, Other: []string{"KB"}},
-		Servers: []Server{{Name: "ours"}, {Name: "peer"}},
+		Servers: []Server{{Name: "ours"}, {Name: "peer", Note: "promises nothing"}},
 		Loads: []Load{
-			{Name: "small", Bars: []Bar{{Peer: "peer", Rate: 2, CPU: 0.5}}},
-			{Name: "large", Bars: []Bar{{Peer: "peer", Rate: 3, CPU: 0.4, Other: []float64{0.2}}, {Peer: "nobody"}}},
+			{Name: "small", Bars: []Bar{{Peer: "peer", Rate: 2, CPU: 0.5}}, Most: []float64{1}},
+			{Name: "large", Bars: []Bar{{Peer: "peer", Rate: 3, CPU: 0.4, Other: []float64{0.2}}, {Peer: "nobody"}}, Most: []float64{0.5}},
 		},
 	}
 	tab := newTable(c)
@@ -38,19 +38,21 @@ func TestTable(t *testing.T) {
 	var out strings.Builder
 	tab.write(&out, 3, time.Minute)
 	for _, want := range []string{
+		"\npeer: promises nothing\n",
 		"MB/s  ours  peer  / peer\n", "small   100  50.0    2.00\n",
 		"CPU s/GB  ours  peer  / peer\n", "small  10.0  20.0    0.50\n",
 		"missed: large: 2.00x the MB/s of peer, want at least 3.00x\n",
 		"missed: large: 0.50x the CPU s/GB of peer, want at most 0.40x\n",
 		"KB  ours  peer  / peer\n", "missed: large: 0.25x the KB of peer, want at most 0.20x\n",
+		"missed: large: 1.00 KB, want at most 0.50\n",
 		`large: no server "nobody" to compare with`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if len(tab.missed()) != 4 {
-		t.Errorf("missed %q, want 4", tab.missed())
+	if len(tab.missed()) != 5 {
+		t.Errorf("missed %q, want 5", tab.missed())
 	}
 }
 

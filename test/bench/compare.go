@@ -11,6 +11,8 @@ import (
 // A Server is one of the programs that are compared.
 type Server struct {
 	Name string
+	// Note is said of it above the tables, such as what it promises that others do not; empty: nothing.
+	Note string
 	// Command gives the program and its arguments; it serves at addr, in the foreground.
 	Command func(addr netip.Addr) []string
 	// Ready gives nil when the server at addr serves. It is asked again until then.
@@ -22,8 +24,12 @@ type Load struct {
 	Name string
 	// Run asks the server at addr, and says what has got done.
 	Run func(t testing.TB, addr netip.Addr) Work
+	// Before is done first and not counted; nil: nothing.
+	Before func(t testing.TB, addr netip.Addr)
 	// Bars are what the first server has to reach.
 	Bars []Bar
+	// Most are the first server's Work.Other at most, whatever the peers need; 0: any.
+	Most []float64
 }
 
 // Work is what got done.
@@ -55,6 +61,10 @@ type Comparison struct {
 	Units   Units
 	Servers []Server // ours first
 	Loads   []Load
+	// Fresh servers are started for each run and end after it, one at a time and all at
+	// the same address. It is for those that remember what they did, or that cannot run
+	// beside each other.
+	Fresh bool
 }
 
 // Full reports whether bars are judged, which one round cannot do.
@@ -77,31 +87,29 @@ func rounds(t testing.TB) int {
 func (c *Comparison) Run(t testing.TB, l *Lab) {
 	t.Helper()
 	addrs := make([]netip.Addr, len(c.Servers))
-	procs := make([]*process, len(c.Servers))
 	for i, s := range c.Servers {
-		addrs[i] = l.Start(t, s)
-		procs[i] = l.procs[addrs[i]]
+		if c.Fresh && i > 0 {
+			addrs[i] = addrs[0]
+			continue
+		}
+		if addrs[i] = l.address(t); !c.Fresh {
+			l.run(t, s, addrs[i])
+		}
 	}
 	tab := newTable(c)
 	n := rounds(t)
 	begun := time.Now()
 	for i := range c.Servers {
-		c.Loads[0].Run(t, addrs[i]) // fills the caches, and is not counted
+		if !c.Fresh {
+			c.Loads[0].Run(t, addrs[i]) // fills the caches, and is not counted
+		}
 	}
 	for round := range n {
-		for row, load := range c.Loads {
+		for row := range c.Loads {
 			for turn := range c.Servers {
 				i := (round + turn) % len(c.Servers) // nobody is always the first
-				before, err := procs[i].cpu()
-				must(t, err)
-				w := load.Run(t, addrs[i])
-				time.Sleep(settle)
-				after, err := procs[i].cpu()
-				must(t, err)
-				if t.Failed() {
-					t.Fatalf("%s, %s: the figures would mean nothing; the server says:\n%s", load.Name, c.Servers[i].Name, procs[i].out.String())
-				}
-				tab.add(row, i, w, after-before)
+				w, cpu := c.measure(t, l, &c.Loads[row], &c.Servers[i], addrs[i])
+				tab.add(row, i, w, cpu)
 			}
 		}
 	}
@@ -111,6 +119,29 @@ func (c *Comparison) Run(t testing.TB, l *Lab) {
 			t.Error(m)
 		}
 	}
+}
+
+// measure runs one load against one server.
+func (c *Comparison) measure(t testing.TB, l *Lab, load *Load, s *Server, addr netip.Addr) (Work, time.Duration) {
+	t.Helper()
+	if c.Fresh {
+		p := l.run(t, *s, addr)
+		defer p.stop(t)
+	}
+	if load.Before != nil {
+		load.Before(t, addr)
+	}
+	p := l.procs[addr]
+	before, err := p.cpu()
+	must(t, err)
+	w := load.Run(t, addr)
+	time.Sleep(settle)
+	after, err := p.cpu()
+	must(t, err)
+	if t.Failed() {
+		t.Fatalf("%s, %s: the figures would mean nothing; the server says:\n%s", load.Name, s.Name, p.out.String())
+	}
+	return w, after - before
 }
 
 // settle is how long a server may tidy up after a load.

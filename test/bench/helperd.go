@@ -15,7 +15,8 @@ import (
 )
 
 // Helperd is the real daemon, with extra as the rest of its configuration, in
-// which ADDRESS stands for its own. It answers DNS, HTTP and TFTP there; DHCP is off.
+// which ADDRESS stands for its own; it may begin with more networks. It answers
+// DNS, HTTP and TFTP there; DHCP is off in the network of the lab. It starts without state.
 func (l *Lab) Helperd(t testing.TB, extra string) Server {
 	t.Helper()
 	must(t, os.Mkdir(l.helperd(), 0o755))
@@ -24,6 +25,7 @@ func (l *Lab) Helperd(t testing.TB, extra string) Server {
 		Name: "helperd",
 		Command: func(addr netip.Addr) []string {
 			l.configure(t, addr, extra)
+			must(t, os.RemoveAll(l.helperd("state")))
 			return []string{program, "run", "--config", l.helperd("helper.yaml"), "--state", l.helperd("state"), "--socket", l.helperd("socket")}
 		},
 		Ready: func(netip.Addr) error { _, err := l.status(); return err },

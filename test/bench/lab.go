@@ -49,17 +49,32 @@ func NewLab(t testing.TB) *Lab {
 // Start runs s at an address of its own until the test ends, and gives the address when s is ready.
 func (l *Lab) Start(t testing.TB, s Server) netip.Addr {
 	t.Helper()
+	a := l.address(t)
+	l.run(t, s, a)
+	return a
+}
+
+// address gives the next server's address.
+func (l *Lab) address(t testing.TB) netip.Addr {
+	t.Helper()
 	a := netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + len(l.procs))})
 	l.Servers.IP(t, "address", "add", a.String()+"/24", "dev", "eth0")
 	if len(l.procs) == 0 {
 		l.Servers.IP(t, "route", "add", many, "via", ClientIP)
 	}
+	l.procs[a] = nil
+	return a
+}
+
+// run starts s at address a and returns when it is ready.
+func (l *Lab) run(t testing.TB, s Server, a netip.Addr) *process {
+	t.Helper()
 	p := start(t, l.Servers, s.Command(a))
 	l.procs[a] = p
 	if err := await(func() error { return s.Ready(a) }); err != nil {
 		t.Fatalf("%s: %v\n%s", s.Name, err, p.out.String())
 	}
-	return a
+	return p
 }
 
 // Memory is the proportional set size, in bytes, of the server that was started at addr.

@@ -22,6 +22,7 @@ type process struct {
 	cgroup string
 	cmd    *exec.Cmd
 	out    rig.Output // for the case that it fails
+	ended  bool
 }
 
 var serial atomic.Int64
@@ -47,9 +48,13 @@ func start(t testing.TB, ns *netns.NS, args []string) *process {
 	return p
 }
 
-// stop ends the program and what it forked.
+// stop ends the program and what it forked, if they have not ended yet.
 func (p *process) stop(t testing.TB) {
 	t.Helper()
+	if p.ended {
+		return
+	}
+	p.ended = true
 	must(t, os.WriteFile(filepath.Join(p.cgroup, "cgroup.kill"), []byte("1"), 0))
 	_ = p.cmd.Wait() // it was killed
 	for range 100 {

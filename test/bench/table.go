@@ -59,6 +59,11 @@ func (t *table) write(w io.Writer, rounds int, took time.Duration) {
 		load = []byte("not known")
 	}
 	fmt.Fprintf(w, "\nmedians of %d alternating rounds in %v on %d CPUs, load average %s\n", rounds, took.Round(time.Second), runtime.NumCPU(), strings.TrimSpace(string(load)))
+	for _, s := range t.Servers {
+		if s.Note != "" {
+			fmt.Fprintf(w, "%s: %s\n", s.Name, s.Note)
+		}
+	}
 	t.section(w, t.Units.Rate, t.rate)
 	t.section(w, t.Units.CPU, t.cpu)
 	for k, unit := range t.Units.Other {
@@ -110,6 +115,11 @@ func figure(v float64) string {
 func (t *table) missed() []string {
 	var out []string
 	for row, load := range t.Loads {
+		for k, most := range load.Most {
+			if got := median(t.other[k][row][0]); most > 0 && got > most {
+				out = append(out, fmt.Sprintf("missed: %s: %s %s, want at most %s", load.Name, figure(got), t.Units.Other[k], figure(most)))
+			}
+		}
 		for _, bar := range load.Bars {
 			i := slices.IndexFunc(t.Servers, func(s Server) bool { return s.Name == bar.Peer })
 			if i < 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"helperd/services"
 	"helperd/test/rig"
 	"helperd/timeline"
 )
@@ -66,6 +67,22 @@ func checkLease(t *testing.T, r *rig.Rig, lease map[string]string, node rig.Node
 	}
 }
 
+// checkBeside wants the lease of the running machine to be the other server's,
+// and that the helper gave no address and says who does.
+func checkBeside(t *testing.T, r *rig.Rig, lease map[string]string, node rig.Node) {
+	t.Helper()
+	for name, want := range map[string]string{"ip": node.IP, "serverid": rig.RouterIP, "hostname": node.FQDN()} {
+		if lease[name] != want {
+			t.Errorf("the running machine has %s=%q, want %q", name, lease[name], want)
+		}
+	}
+	for _, s := range r.Status(t).Services {
+		if s.Name == "dhcp" && (s.State != services.Up || !strings.Contains(strings.Join(s.Notes, "\n"), "DHCP server "+rig.RouterIP+" (MAC ")) {
+			t.Errorf("status of dhcp: %s %s, notes %q", s.State, s.Problem, s.Notes)
+		}
+	}
+}
+
 // checkEvents looks for the steps of the boot in the daemon's timeline: the
 // loader that DHCP names and TFTP or the web server gives, the script, the
 // files, the ignition file, and the first questions to DNS and balancer.
@@ -77,8 +94,12 @@ func checkEvents(t *testing.T, r *rig.Rig, c bootCase, node rig.Node) {
 		}
 	}
 	addr := netip.MustParseAddr(cmp.Or(node.IP, node.IP6))
-	awaitNode(t, r, node, "dhcp.ack with "+c.loader, func(e *timeline.Event) bool {
-		return e.Kind == timeline.DHCPAck && e.Addr == addr && strings.HasSuffix(e.Detail, c.loader)
+	kind := timeline.DHCPAck
+	if c.proxy && c.firmware != uefiPXE && c.firmware != armUEFI { // these ask once more, from the address that the other server gave
+		kind, addr = timeline.DHCPOffer, netip.Addr{}
+	}
+	awaitNode(t, r, node, string(kind)+" with "+c.loader, func(e *timeline.Event) bool {
+		return e.Kind == kind && e.Addr == addr && strings.HasSuffix(e.Detail, c.loader)
 	})
 	switch {
 	case c.firmware == uefiHTTP:
@@ -89,7 +110,7 @@ func checkEvents(t *testing.T, r *rig.Rig, c bootCase, node rig.Node) {
 	awaitNode(t, r, node, "boot.script install", func(e *timeline.Event) bool {
 		return e.Kind == timeline.BootScript && e.Detail == timeline.ScriptInstall
 	})
-	kind := timeline.HTTPGet
+	kind = timeline.HTTPGet
 	if c.tftp {
 		kind = timeline.TFTPGet
 	}

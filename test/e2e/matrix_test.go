@@ -26,6 +26,7 @@ type bootCase struct {
 	vendor   string        // where the artifact brings shim and GRUB: a folder, or an ISO; empty: it does not
 	tftp     bool          // kernel and initramfs come by TFTP, else by HTTP
 	metal    bool          // the installer of 4.5
+	proxy    bool          // another server gives the addresses
 	disk     bool          // power on again and see that it boots from the disk
 	removed  bool          // take the node out of the file, power on, and see that it boots nothing
 }
@@ -49,6 +50,13 @@ var matrix = []bootCase{
 	{name: "uefi-pxe-ipv6", node: "worker-1", firmware: uefiPXE6, loader: "snponly.efi"},
 	{name: "uefi-pxe-ipv6-grub", node: "worker-1", firmware: uefiPXE6, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true},
 	{name: "uefi-sb-shim", short: true, node: "worker-1", firmware: uefiSecure, loader: "/loader/shimx64.efi", vendor: "/srv/loader/live.iso", tftp: true, disk: true},
+	{name: "proxy-bios-ipxe-rom", node: "worker-0", firmware: biosIPXE, proxy: true, disk: true},
+	{name: "proxy-bios-undionly", node: "worker-1", firmware: biosPXE, loader: "undionly.kpxe", proxy: true},
+	{name: "proxy-bios-lpxelinux", node: "master-1", firmware: biosPXE, loader: "lpxelinux.0", hide: []plan.Loader{plan.Undionly}, proxy: true},
+	{name: "proxy-uefi-pxe-ipxe", short: true, node: "worker-1", firmware: uefiPXE, loader: "snponly.efi", proxy: true},
+	{name: "proxy-uefi-pxe-grub", node: "master-2", firmware: uefiPXE, loader: "grubx64.efi", hide: []plan.Loader{plan.SNPOnly64, plan.IPXE64}, tftp: true, proxy: true},
+	{name: "proxy-uefi-http", node: "bootstrap", firmware: uefiHTTP, loader: "snponly.efi", proxy: true},
+	{name: "proxy-arm64-uefi-shim", node: "worker-0", firmware: armUEFI, loader: "/loader/shimaa64.efi", vendor: "/srv/loader", tftp: true, proxy: true},
 	{name: "arm64-uefi-shim", node: "worker-0", firmware: armUEFI, loader: "/loader/shimaa64.efi", vendor: "/srv/loader", tftp: true},
 }
 
@@ -88,6 +96,9 @@ func testBoot(t *testing.T, c bootCase) {
 			if c.firmware == uefiPXE6 {
 				text = rig.OnlyIPv6(text, c.node)
 			}
+			if c.proxy {
+				text = rig.BesideServer(text)
+			}
 			return text
 		},
 		KernelArgs: func(s *rig.Site, cluster rig.Cluster) []string {
@@ -102,6 +113,13 @@ func testBoot(t *testing.T, c bootCase) {
 	}
 	if c.firmware == uefiPXE6 {
 		r.Advertise(t)
+	}
+	if c.proxy {
+		next := ""
+		if strings.HasPrefix(filepath.Base(c.loader), "grub") || c.vendor != "" {
+			next = r.Address // upstream GRUB looks for its files at the DHCP server that gave the address, whoever named it itself
+		}
+		r.SiteDHCP(t, next)
 	}
 	r.Start(t)
 	// The cluster comes to life after the helper: a helper that starts anew
@@ -129,7 +147,11 @@ func installs(t *testing.T, m *vm, c bootCase, node rig.Node) {
 	console := m.powerOn(t, "E2E result", patience)
 	console.check(t)
 	checkMachine(t, console.facts("machine"), c.firmware)
-	checkLease(t, m.rig, console.facts("lease"), node)
+	if c.proxy {
+		checkBeside(t, m.rig, console.facts("lease"), node)
+	} else {
+		checkLease(t, m.rig, console.facts("lease"), node)
+	}
 	checkEvents(t, m.rig, c, node)
 }
 

@@ -54,25 +54,7 @@ func (r *Rig) relay(t testing.TB, home *Network) {
 			args = append(args, "-id", n.bridge)
 		}
 	}
-	cmd := r.Router.Exec("dhcrelay", append(args, r.Address)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // ends with the test, whatever ends the test
-	said := &Output{}
-	cmd.Stdout, cmd.Stderr = said, said
-	must(t, cmd.Start())
-	ended := make(chan struct{})
-	r.guard.Go("wait for dhcrelay", func() { _ = cmd.Wait(); close(ended) })
-	t.Cleanup(func() {
-		select {
-		case <-ended:
-			t.Error("dhcrelay ended before the test")
-		default:
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-		if t.Failed() {
-			t.Logf("dhcrelay's log:\n%s", tail(said.String(), 50))
-		}
-	})
+	ended, said := r.background(t, "dhcrelay", append(args, r.Address)...)
 	// It says where it forwards to before it listens: a lost first packet is
 	// sent again by any client.
 	select {
@@ -80,4 +62,29 @@ func (r *Rig) relay(t testing.TB, home *Network) {
 		t.Fatalf("dhcrelay does not start:\n%s", said.String())
 	case <-time.After(200 * time.Millisecond):
 	}
+}
+
+// background runs a server in the router's namespace until the test ends, which
+// it must not outlive nor end before. Ended is closed when it does, said what it prints.
+func (r *Rig) background(t testing.TB, name string, args ...string) (ended chan struct{}, said *Output) {
+	t.Helper()
+	cmd := r.Router.Exec(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // ends with the test, whatever ends the test
+	said, ended = &Output{}, make(chan struct{})
+	cmd.Stdout, cmd.Stderr = said, said
+	must(t, cmd.Start())
+	r.guard.Go("wait for "+name, func() { _ = cmd.Wait(); close(ended) })
+	t.Cleanup(func() {
+		select {
+		case <-ended:
+			t.Errorf("%s ended before the test", name)
+		default:
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			t.Logf("%s's log:\n%s", name, tail(said.String(), 50))
+		}
+	})
+	return ended, said
 }

@@ -31,6 +31,9 @@ type Answer struct {
 	Client plan.MAC
 	// Probe asks for a look at who else answers on the link: see Engine.choseOther.
 	Probe bool
+	// Check is an address to be probed for a conflict before the request is given to
+	// Resume; not valid: nothing waits. See Engine.ProbeConflicts.
+	Check netip.Addr
 	// Events are to be told once the answer is sent.
 	Events []timeline.Event
 
@@ -45,7 +48,7 @@ type Record struct {
 
 func (a *Answer) reset() {
 	a.Frame, a.Source, a.To, a.Routed, a.MAC = nil, netip.Addr{}, netip.AddrPort{}, false, plan.MAC{}
-	a.Record, a.Durable, a.Acked, a.Client, a.Probe, a.Events = Record{}, false, netip.Addr{}, plan.MAC{}, false, a.Events[:0]
+	a.Record, a.Durable, a.Acked, a.Client, a.Probe, a.Check, a.Events = Record{}, false, netip.Addr{}, plan.MAC{}, false, netip.Addr{}, a.Events[:0]
 }
 
 // broadcastMAC is everybody on the link.

@@ -97,7 +97,7 @@ func (e *Engine) askPool(q *request, want netip.Addr) {
 
 // taken reports whether somebody else certainly has a.
 func (e *Engine) taken(a netip.Addr, now int64) bool {
-	b := e.table.byAddr[a]
+	b := e.table.at(a)
 	return len(e.policy.owners[a]) > 0 || b != nil && b.state == bound && b.live(now)
 }
 
@@ -146,6 +146,7 @@ func hostname(b []byte) string {
 func (e *Engine) ack(q *request, addr netip.Addr, lease int64) {
 	file := e.write(q, packet.Ack, addr, lease)
 	q.answer.Acked = addr
+	e.repay(q)
 	e.tell(q, timeline.DHCPAck, addr, file)
 }
 

@@ -6,13 +6,17 @@ import (
 	"helperd/services/dhcp/packet"
 )
 
-// Check asks the engine for the parameters of the first machine that has a
-// reservation, as that machine would, and changes nothing.
+// Check asks the engine for the parameters of the first machine that it gives a
+// reserved address to, as that machine would, and changes nothing.
 func (e *Engine) Check(now int64) error {
-	counts := e.count
-	defer func() { e.count = counts }()
+	counts, off := e.count, e.limits.off
+	e.limits.off = true
+	defer func() { e.count, e.limits.off = counts, off }()
 	for _, list := range e.policy.byMAC {
 		r := list[0]
+		if r.subnet.proxied() {
+			continue
+		}
 		var req, got packet.Request
 		if err := req.Parse(packet.NewInform(r.MAC, r.Address)); err != nil {
 			return fmt.Errorf("own request: %w", err)

@@ -36,7 +36,7 @@ func (e *Engine) unwritten(q *request, b *binding) bool {
 
 // Stored notes that r is on disk, so that its client is told.
 func (e *Engine) Stored(r *Record) {
-	b := e.table.byAddr[r.Address]
+	b := e.table.at(r.Address)
 	if b == nil {
 		return
 	}
@@ -55,7 +55,7 @@ func (e *Engine) Stored(r *Record) {
 // it was promised before counts, or the address is held only as long as an offer
 // is. What is on disk of a lease that ended or moved is to be written again.
 func (e *Engine) Lost(r *Record, now int64) {
-	b := e.table.byAddr[r.Address]
+	b := e.table.at(r.Address)
 	if b == nil || b.version != r.version {
 		return
 	}
@@ -70,7 +70,7 @@ func (e *Engine) Lost(r *Record, now int64) {
 // Unstored gives new records of what Lost had to leave, and forgets it.
 func (e *Engine) Unstored() (records []Record) {
 	for a := range e.unstored {
-		b := e.table.byAddr[a]
+		b := e.table.at(a)
 		if b == nil || b.state == held {
 			continue // somebody else's soon, with a record of its own
 		}

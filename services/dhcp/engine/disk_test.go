@@ -118,7 +118,7 @@ func TestUnstored(t *testing.T) {
 		l.lease(third)
 	}
 	for _, r := range l.e.Unstored() {
-		if r.Address == released && r.MAC == stranger && r.version < l.e.table.byAddr[released].version {
+		if r.Address == released && r.MAC == stranger && r.version < l.e.table.at(released).version {
 			t.Errorf("an old record would be written: %+v", r)
 		}
 		l.e.Stored(&r)

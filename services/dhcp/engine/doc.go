@@ -11,5 +11,11 @@
 // offered address is held for a minute. A machine in no list whose firmware
 // asks to boot from the network gets no answer: it must not reach an installer.
 //
-// Left out: conflict probes before an offer, proxy DHCP, and leasequery.
+// What it offers on a link of this machine it wants probed for a conflict first,
+// and who asks without taking what is offered is limited; see ProbeConflicts and rates.
+//
+// On networks with mode proxy it gives no address and no parameter, and tells
+// the firmware of nodes alone what to boot.
+//
+// Left out: leasequery.
 package engine

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"helperd/services/dhcp/packet"
+	"helperd/services/leasing"
 	"helperd/state"
 	"helperd/timeline"
 )
@@ -15,6 +16,8 @@ type Engine struct {
 	policy  *Policy
 	table   *table
 	foreign map[netip.Prefix]Foreign
+	sites   map[netip.Prefix]*site // of the networks with mode proxy
+	rivals  map[netip.Prefix]Foreign
 	probed  map[netip.Prefix]int64 // when a probe was asked for last
 	notes   notes
 	current request // in the engine, so that a request allocates nothing
@@ -25,20 +28,31 @@ type Engine struct {
 
 	unwritable bool
 	unstored   map[netip.Addr]struct{} // what the disk has of them is out of date
+
+	conflicts conflicts
+	limits    *limits
 }
 
 // Counts are totals since the start.
 type Counts struct {
 	Received [packet.Inform + 1]uint64 // by message type; 0: BOOTP and unknown types
 	Sent     [packet.Inform + 1]uint64
-	Refused  uint64 // machines that get no answer by rule
-	Full     uint64 // requests that found the pool full
-	NoSubnet uint64 // requests from networks that are not served
+	Refused  uint64        // machines that get no answer by rule
+	Reasons  leasing.Tally // of them, as in ByReason
+	Full     uint64        // requests that found the pool full
+	NoSubnet uint64        // requests from networks that are not served
+	// Limited are requests that came too fast: from a client, on a link, through a relay, from a port behind a relay.
+	Limited   [accounts]uint64
+	Conflicts uint64 // pool addresses that a machine without a lease answered for
+	Unprobed  uint64 // offers that went without a probe because there were too many
 }
 
 // New gives an engine that knows the stored leases and serves nothing yet.
 func New(leases []state.Lease) *Engine {
-	e := &Engine{policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{}}
+	e := &Engine{
+		policy: &Policy{}, table: newTable(), foreign: map[netip.Prefix]Foreign{}, sites: map[netip.Prefix]*site{}, rivals: map[netip.Prefix]Foreign{},
+		probed: map[netip.Prefix]int64{}, unstored: map[netip.Addr]struct{}{}, limits: newLimits(),
+	}
 	for i := range leases {
 		if leases[i].Address.Is4() { // the others are DHCPv6's
 			e.table.load(&leases[i])
@@ -52,16 +66,22 @@ func (e *Engine) Adopt(p *Policy, now int64) {
 	e.policy = p
 	for a := range p.owners {
 		// An offer that nobody took yet gives way; a lease does not.
-		if b := e.table.byAddr[a]; b != nil && b.state == held {
+		if b := e.table.at(a); b != nil && b.state == held {
 			b.expires = min(b.expires, now)
 		}
 	}
 	e.table.adopt(p)
 	for prefix := range e.foreign {
-		if p.exact(prefix) == nil {
+		if n := p.exact(prefix); n == nil || n.proxied() {
 			delete(e.foreign, prefix)
 		}
 	}
+	for prefix := range e.rivals {
+		if p.exact(prefix) == nil {
+			delete(e.rivals, prefix)
+		}
+	}
+	e.adoptSites(now)
 	clear(e.probed)
 }
 
@@ -92,6 +112,13 @@ func (e *Engine) Handle(req *packet.Request, link []*Subnet, now int64, a *Answe
 	q := &e.current
 	q.id = req.ID[:min(len(req.ID), 255)]
 	q.reservation = e.policy.reservation(req, n)
+	if !e.admit(q) {
+		return
+	}
+	if n.proxied() {
+		e.proxy(q)
+		return
+	}
 	switch kind {
 	case 0:
 		if req.BOOTP {
@@ -120,6 +147,7 @@ type request struct {
 	client      client
 	now         int64
 	answer      *Answer
+	charge      charge
 }
 
 func (e *Engine) discover(q *request) {
@@ -152,6 +180,9 @@ func (e *Engine) discover(q *request) {
 			e.full(q)
 			return
 		}
+	}
+	if e.waits(q, b) {
+		return
 	}
 	if e.rapid(q) {
 		e.bind(q, b)

@@ -29,16 +29,18 @@ func (l *notes) allow(k noteKey, declared bool, now int64) bool {
 	if l.seen == nil {
 		l.seen, l.budget = map[noteKey]int64{}, noteBurst
 	}
-	if at, ok := l.seen[k]; ok && at == now {
-		return false
-	}
 	if !declared {
 		if passed := now - l.since; passed > 0 {
 			l.budget, l.since = min(l.budget+noteRate*min(passed, noteBurst), noteBurst), now
 		}
 		if l.budget <= 0 {
-			return false
+			return false // in a flood, before anything costly
 		}
+	}
+	if at, ok := l.seen[k]; ok && at == now {
+		return false
+	}
+	if !declared {
 		l.budget--
 	}
 	if len(l.seen) >= noteTable {

@@ -26,6 +26,7 @@ type Policy struct {
 // A Subnet is one served network with its options encoded.
 type Subnet struct {
 	plan.Subnet
+	index    uint16 // in the policy, counted from 1; a file has room for fewer networks
 	serverID []byte
 	mask     []byte
 	name     []byte // option 66
@@ -67,7 +68,7 @@ func Compile(d *plan.DHCP, local []netip.Addr) (*Policy, error) {
 		p.ours[a], p.barred[a] = true, true
 	}
 	for i := range d.Subnets {
-		if d.Subnets[i].Mode != plan.ModeServer {
+		if d.Subnets[i].Mode == plan.ModeOff {
 			continue
 		}
 		n, err := compileSubnet(&d.Subnets[i])
@@ -81,6 +82,9 @@ func Compile(d *plan.DHCP, local []netip.Addr) (*Policy, error) {
 		}
 	}
 	slices.SortStableFunc(p.subnets, func(a, b *Subnet) int { return cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()) })
+	for i, n := range p.subnets {
+		n.index = uint16(i + 1)
+	}
 	for i := range d.Reservations {
 		if err := p.reserve(&d.Reservations[i]); err != nil {
 			return nil, fmt.Errorf("reservation of %s: %w", d.Reservations[i].Address, err)
@@ -96,6 +100,9 @@ func compileSubnet(s *plan.Subnet) (*Subnet, error) {
 	n := &Subnet{
 		Subnet: *s, serverID: packet.Addrs(s.Server), mask: packet.Mask(s.Prefix), name: []byte(s.Server.String()),
 		reserved: timesOf(seconds(s.ReservationLease)),
+	}
+	if n.proxied() {
+		n.Pool = plan.Range{}
 	}
 	var err error
 	n.options, err = n.encode("", s.Domain, s.Search)

@@ -25,8 +25,8 @@ const (
 // free once it has expired, and still remembers its last client then.
 type binding struct {
 	addr     netip.Addr
-	net      netip.Prefix
 	mac      plan.MAC
+	net      uint16 // index of the subnet; 0: none
 	id       string // client id; empty: the client sends none
 	hostname string
 	state    bindingState
@@ -35,6 +35,9 @@ type binding struct {
 	promised int64  // until when the client was told that the address is its own; 0: never
 	version  uint64 // of the last record made of it
 	ended    uint64 // records up to this version are of a tenancy that is over
+	checked  int64  // when a probe found nobody at the address; 0: never
+	probing  bool   // Checked will be called
+	stocked  bool   // in the stock of its pool
 	turn     uint64 // when state or expiry were set last, finer than the clock
 
 	pool  *pool // nil: the address is in no pool (any more)
@@ -47,6 +50,7 @@ const (
 	held bindingState = iota
 	bound
 	declined
+	free // never used, and made for the stock
 )
 
 func (b *binding) live(now int64) bool { return b.expires > now }
@@ -75,12 +79,22 @@ type pool struct {
 	limit  int        // of holds
 	holds  queue      // offered
 	leases queue      // all others
+	stock  []*binding // probed ahead, the earliest first; those that are not marked so were taken meanwhile
+	size   int        // addresses
+
+	filled  bool  // there was a stock
+	drained int64 // when it was last found used up
 }
 
 func newPool(n *Subnet) *pool {
-	first, last := n.Pool.First.As4(), n.Pool.Last.As4()
-	size := int(binary.BigEndian.Uint32(last[:])-binary.BigEndian.Uint32(first[:])) + 1
-	return &pool{subnet: n, next: n.Pool.First, limit: max(leastHolds, size-size/8)}
+	size := size(n.Pool)
+	return &pool{subnet: n, next: n.Pool.First, limit: max(leastHolds, size-size/8), size: size}
+}
+
+// size is the number of addresses from the first to the last.
+func size(r plan.Range) int {
+	first, last := r.First.As4(), r.Last.As4()
+	return int(binary.BigEndian.Uint32(last[:])-binary.BigEndian.Uint32(first[:])) + 1
 }
 
 func (p *pool) queueOf(s bindingState) *queue {

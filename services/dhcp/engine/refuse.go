@@ -54,6 +54,7 @@ func (e *Engine) refused(q *request) bool {
 		return false
 	}
 	e.count.Refused++
+	e.count.Reasons.Add(reasons, reason)
 	if e.notes.allow(noteKey{q.MAC, timeline.DHCPRefused, reason}, false, q.now) {
 		e.add(q, timeline.DHCPRefused, netip.Addr{}, e.explain(q, reason, &f))
 	}
@@ -89,7 +90,7 @@ func (e *Engine) full(q *request) {
 // another machine from when it was in a pool. Two machines on one address
 // would disturb both; the other one's next renewal is refused.
 func (e *Engine) occupied(q *request) bool {
-	b := e.table.byAddr[q.reservation.Address]
+	b := e.table.at(q.reservation.Address)
 	if b == nil || b.state != bound || !b.live(q.now) || b.mac == q.MAC || e.policy.owns(b) {
 		return false
 	}
@@ -106,7 +107,11 @@ func (e *Engine) Heard(link []*Subnet, server netip.Addr, mac plan.MAC, now int6
 		return
 	}
 	for _, n := range link {
-		e.heard(n, Foreign{Server: server, MAC: mac}, now, a)
+		if f := (Foreign{Server: server, MAC: mac}); n.proxied() {
+			e.site(n, f, now, a)
+		} else {
+			e.heard(n, f, now, a)
+		}
 	}
 }
 
@@ -133,10 +138,13 @@ func (e *Engine) rival(n *Subnet, now int64) (Foreign, bool) {
 }
 
 // Foreign are the other DHCP servers that were heard within the last ten minutes.
-func (e *Engine) Foreign(now int64) []Foreign {
+func (e *Engine) Foreign(now int64) []Foreign { return e.lately(e.foreign, now) }
+
+// lately gives those of the served networks that were heard within the last ten minutes.
+func (e *Engine) lately(servers map[netip.Prefix]Foreign, now int64) []Foreign {
 	var out []Foreign
 	for _, n := range e.policy.subnets {
-		if f, ok := e.rival(n, now); ok {
+		if f, ok := servers[n.Prefix]; ok && now-f.heard < foreignFor {
 			out = append(out, f)
 		}
 	}

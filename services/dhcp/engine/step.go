@@ -18,6 +18,14 @@ func (e *Engine) Stepped(by, now int64) (records []Record) {
 		f.heard += by
 		e.foreign[prefix] = f
 	}
+	e.conflicts.stepped(by)
+	for prefix, f := range e.rivals {
+		f.heard += by
+		e.rivals[prefix] = f
+	}
+	for _, s := range e.sites {
+		s.step(by)
+	}
 	clear(e.probed)
 	e.notes = notes{}
 	return records

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"net/netip"
 
 	"helperd/plan"
@@ -10,7 +11,7 @@ import (
 
 // table has all bindings of all pools.
 type table struct {
-	byAddr map[netip.Addr]*binding
+	byAddr map[uint32]*binding // see at
 	byID   map[idKey]*binding
 	byMAC  map[macKey]*binding // the latest one of a MAC
 	pools  map[netip.Prefix]*pool
@@ -18,18 +19,19 @@ type table struct {
 	turn   uint64
 }
 
+// Keys are small and most have no pointer: there may be as many as there are addresses.
 type idKey struct {
-	net netip.Prefix
+	net uint16 // Subnet.index
 	id  string
 }
 
 type macKey struct {
-	net netip.Prefix
+	net uint16
 	mac plan.MAC
 }
 
 func newTable() *table {
-	return &table{byAddr: map[netip.Addr]*binding{}, byID: map[idKey]*binding{}, byMAC: map[macKey]*binding{}, pools: map[netip.Prefix]*pool{}}
+	return &table{byAddr: map[uint32]*binding{}, byID: map[idKey]*binding{}, byMAC: map[macKey]*binding{}, pools: map[netip.Prefix]*pool{}}
 }
 
 // adopt fits the bindings into the pools of p. Those that are in no pool any
@@ -45,12 +47,12 @@ func (t *table) adopt(p *Policy) {
 		}
 	}
 	for _, b := range t.byAddr {
-		b.pool, b.net = nil, netip.Prefix{}
+		b.pool, b.net, b.stocked = nil, 0, false
 		n := p.at(b.addr)
 		if n == nil {
 			continue
 		}
-		b.net = n.Prefix
+		b.net = n.index
 		t.index(b)
 		if n.Pool.Contains(b.addr) && !t.barred[b.addr] {
 			b.pool = t.pools[n.Prefix]
@@ -59,9 +61,23 @@ func (t *table) adopt(p *Policy) {
 	}
 }
 
+// at gives the binding of an address, or nil.
+func (t *table) at(a netip.Addr) *binding {
+	if !a.Is4() {
+		return nil
+	}
+	return t.byAddr[key(a)]
+}
+
+// key is an IPv4 address as byAddr has it.
+func key(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
 // index makes b found by its client, unless something newer is.
 func (t *table) index(b *binding) {
-	if b.state == declined {
+	if b.state == declined || b.state == free {
 		return
 	}
 	if old := t.byID[idKey{b.net, b.id}]; b.id != "" && (old == nil || old.expires <= b.expires) {
@@ -97,11 +113,11 @@ func (t *table) unindex(b *binding) {
 // system that does.
 func (t *table) find(n *Subnet, mac plan.MAC, id []byte) *binding {
 	if len(id) > 0 {
-		if b := t.byID[idKey{n.Prefix, string(id)}]; b != nil {
+		if b := t.byID[idKey{n.index, string(id)}]; b != nil {
 			return b
 		}
 	}
-	if b := t.byMAC[macKey{n.Prefix, mac}]; b != nil && (b.id == "" || len(id) == 0) {
+	if b := t.byMAC[macKey{n.index, mac}]; b != nil && (b.id == "" || len(id) == 0) {
 		return b
 	}
 	return nil
@@ -148,7 +164,10 @@ func (t *table) hold(n *Subnet, mac plan.MAC, id []byte, want netip.Addr, now in
 	if p.holds.Len() >= p.limit {
 		b = p.holds[0]
 	} else if b = t.claim(p, want, now); b == nil {
-		if b = t.fresh(p); b == nil {
+		if b = p.fromStock(now); b == nil {
+			b = t.fresh(p)
+		}
+		if b == nil {
 			b = p.oldest(now)
 		}
 	}
@@ -174,7 +193,7 @@ func (t *table) take(n *Subnet, mac plan.MAC, id []byte, want netip.Addr, now in
 // give makes b the hold of another client than before.
 func (t *table) give(b *binding, mac plan.MAC, id []byte, now int64) {
 	t.assign(b, mac, string(id))
-	b.hostname, b.stored, b.promised = "", 0, 0
+	b.hostname, b.stored, b.promised, b.stocked = "", 0, 0, false
 	b.ended = b.version // what is still on its way to the disk is not this client's
 	b.version++
 	t.set(b, held, now+holdFor)
@@ -185,7 +204,7 @@ func (t *table) claim(p *pool, want netip.Addr, now int64) *binding {
 	if !p.subnet.Pool.Contains(want) || t.barred[want] {
 		return nil
 	}
-	b := t.byAddr[want]
+	b := t.at(want)
 	if b == nil {
 		return t.add(p, want)
 	}
@@ -197,7 +216,7 @@ func (t *table) claim(p *pool, want netip.Addr, now int64) *binding {
 
 func (t *table) fresh(p *pool) *binding {
 	for a := p.next; p.subnet.Pool.Contains(a); a = a.Next() {
-		if t.byAddr[a] == nil && !t.barred[a] {
+		if t.at(a) == nil && !t.barred[a] {
 			p.next = a.Next()
 			return t.add(p, a)
 		}
@@ -207,8 +226,8 @@ func (t *table) fresh(p *pool) *binding {
 }
 
 func (t *table) add(p *pool, a netip.Addr) *binding {
-	b := &binding{addr: a, net: p.subnet.Prefix, pool: p}
-	t.byAddr[a] = b
+	b := &binding{addr: a, net: p.subnet.index, pool: p}
+	t.byAddr[key(a)] = b
 	heap.Push(&p.holds, b)
 	return b
 }
@@ -222,5 +241,5 @@ func (t *table) load(l *state.Lease) {
 	if l.State == state.Declined {
 		b.state = declined
 	}
-	t.byAddr[l.Address] = b
+	t.byAddr[key(l.Address)] = b
 }

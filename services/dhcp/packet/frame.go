@@ -12,6 +12,8 @@ const (
 	// ServerPort and ClientPort are the UDP ports of RFC 2131.
 	ServerPort = 67
 	ClientPort = 68
+	// ProxyPort is where a proxy DHCP server is asked for the boot file (PXE specification 2.1 section 2.2).
+	ProxyPort = 4011
 )
 
 // Frame fills in the IP and UDP headers before a message: frame[:Headers] is
@@ -31,25 +33,30 @@ func Frame(frame []byte, src, dst netip.AddrPort) {
 	binary.BigEndian.PutUint16(frame[20:], src.Port())
 	binary.BigEndian.PutUint16(frame[22:], dst.Port())
 	binary.BigEndian.PutUint16(frame[24:], uint16(udp))
-	c := ^fold(sum(frame[20:], sum(frame[12:20], uint32(17+udp))))
+	c := ^fold(sum(frame[20:], sum(frame[12:20], uint64(17+udp))))
 	if c == 0 {
 		c = 0xffff // 0 would say that there is no checksum (RFC 768)
 	}
 	binary.BigEndian.PutUint16(frame[26:], c)
 }
 
-// sum adds b as 16 bit words to s (RFC 1071). No message is long enough to overflow it.
-func sum(b []byte, s uint32) uint32 {
-	for ; len(b) >= 2; b = b[2:] {
-		s += uint32(b[0])<<8 | uint32(b[1])
+// sum adds b as 16 bit words to s (RFC 1071), two words at a time: fold brings
+// them together. No message is long enough to overflow it.
+func sum(b []byte, s uint64) uint64 {
+	for ; len(b) >= 4; b = b[4:] {
+		s += uint64(binary.BigEndian.Uint32(b))
+	}
+	if len(b) >= 2 {
+		s += uint64(binary.BigEndian.Uint16(b))
+		b = b[2:]
 	}
 	if len(b) == 1 {
-		s += uint32(b[0]) << 8
+		s += uint64(b[0]) << 8
 	}
 	return s
 }
 
-func fold(s uint32) uint16 {
+func fold(s uint64) uint16 {
 	for s>>16 != 0 {
 		s = s&0xffff + s>>16
 	}

@@ -32,6 +32,7 @@ const (
 	InterfaceMTU    = 26
 	Broadcast       = 28
 	TimeServers     = 42
+	VendorOptions   = 43
 	RequestedAddr   = 50
 	LeaseTime       = 51
 	Overload        = 52
@@ -60,8 +61,9 @@ const (
 
 	pad            = 0
 	end            = 255
-	linkSelection  = 5  // of RelayInfo
-	serverOverride = 11 // of RelayInfo
+	circuitID      = 1 // of RelayInfo, as are the next two
+	linkSelection  = 5
+	serverOverride = 11
 	serverStart    = 44 // sname
 	fileStart      = 108
 	headerSize     = 236

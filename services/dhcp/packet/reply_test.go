@@ -216,7 +216,7 @@ func TestFrameChecksums(t *testing.T) {
 		if got := fold(sum(b[:20], 0)); got != 0xffff {
 			t.Errorf("IP header sums up to %#x", got)
 		}
-		if got := fold(sum(b[20:], sum(b[12:20], uint32(17+len(b)-20)))); got != 0xffff {
+		if got := fold(sum(b[20:], sum(b[12:20], uint64(17+len(b)-20)))); got != 0xffff {
 			t.Errorf("%d bytes: UDP sums up to %#x", size, got)
 		}
 	}

@@ -186,6 +186,9 @@ func (r *Request) fill() {
 	r.Override = addr(suboption(r.RelayInfo, serverOverride))
 }
 
+// Circuit gives the circuit id in option 82 (RFC 3046): the port of a switch that a client is connected to.
+func Circuit(relayInfo []byte) []byte { return suboption(relayInfo, circuitID) }
+
 func suboption(b []byte, code byte) []byte {
 	for len(b) >= 2 {
 		n := int(b[1])

@@ -8,6 +8,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"helperd/plan"
+	"helperd/services/leasing"
 	"helperd/state"
 	"helperd/timeline"
 )
@@ -30,11 +31,12 @@ type Counts struct {
 	Received  [dhcpv6.MessageTypeRelayReply + 1]uint64 // by message type; 0: all others
 	Sent      [dhcpv6.MessageTypeRelayReply + 1]uint64
 	Malformed uint64
-	Limited   uint64 // messages of senders that send too many
-	Refused   uint64 // machines that get no answer by rule
-	Full      uint64 // requests that found the pool full
-	NoSubnet  uint64 // messages from networks that are not served
-	Relayed   uint64 // messages that came through a relay
+	Limited   uint64        // messages of senders that send too many
+	Refused   uint64        // machines that get no answer by rule
+	Reasons   leasing.Tally // of them, as in ByReason
+	Full      uint64        // requests that found the pool full
+	NoSubnet  uint64        // messages from networks that are not served
+	Relayed   uint64        // messages that came through a relay
 }
 
 // New gives an engine that is the server id, knows the stored leases and serves nothing yet.
@@ -87,6 +89,8 @@ type Answer struct {
 	// Acked are the addresses that Client was given.
 	Acked  []netip.Addr
 	Client plan.MAC
+	// Network is where the client is; zero: nowhere that is served.
+	Network netip.Prefix
 	// WhoIs says that the message does not tell who the client is: ask the
 	// kernel's neighbour table and hand the request in again.
 	WhoIs bool
@@ -151,7 +155,7 @@ func (e *Engine) Handle(req *Request, now int64) (a Answer) {
 	if e.identify(q, req); a.WhoIs {
 		return a
 	}
-	a.Port = m.port(req.From.Port())
+	a.Port, a.Network = m.port(req.From.Port()), q.subnet.Prefix
 	if !q.relayed && !req.Multicast {
 		e.unicast(q)
 		return a

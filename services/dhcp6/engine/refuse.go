@@ -35,6 +35,7 @@ func (e *Engine) refused(q *request) bool {
 		return false
 	}
 	e.count.Refused++
+	e.count.Reasons.Add(reasons, reason)
 	if e.limits.tell(noteKey{q.mac, timeline.DHCPRefused, reason}, false, q.now) {
 		e.add(q, timeline.DHCPRefused, netip.Addr{}, e.explain(q, reason))
 	}

@@ -1,0 +1,4 @@
+// Package explain says what a machine would get by DHCPv4 if it asked now, and
+// why. It sends the machine's requests through an engine that is a copy of the
+// one that serves, and reads its answers and events: nothing is decided here.
+package explain
