@@ -74,7 +74,7 @@ func (e *Engine) askPool(q *request, want netip.Addr) {
 	b := e.table.find(q.subnet, q.MAC, q.id)
 	known := b != nil && b.state == bound // an offer that was not taken is no record of the client
 	switch {
-	case b != nil && b.addr == want && b.pool != nil:
+	case b != nil && b.addr() == want && b.pool != nil:
 		e.bind(q, b)
 	case q.Server.IsValid() && !(known && b.pool != nil && b.live(q.now)): // one address is enough
 		// It was ours when we offered it: before a restart, or in a flood.
@@ -83,7 +83,7 @@ func (e *Engine) askPool(q *request, want netip.Addr) {
 		} else {
 			e.nak(q, nakGone)
 		}
-	case known && b.addr == want:
+	case known && b.addr() == want:
 		e.nak(q, nakMoved)
 	case known:
 		e.nak(q, nakOther)
@@ -114,7 +114,7 @@ func (e *Engine) bind(q *request, b *binding) {
 	case e.unwritten(q, b):
 		return
 	case e.unwritable, same && left >= full-full/4:
-		e.ack(q, b.addr, left)
+		e.ack(q, b.addr(), left)
 		return
 	case b.mac != q.MAC:
 		b.stored = 0 // the disk has it as another machine's until the record is there
@@ -126,7 +126,7 @@ func (e *Engine) bind(q *request, b *binding) {
 	// One second more than is promised: times are cut to seconds.
 	e.table.set(b, bound, q.now+full+1)
 	e.record(q, b)
-	e.ack(q, b.addr, full)
+	e.ack(q, b.addr(), full)
 }
 
 // hostname gives the client's name if it is one that can be shown to people; else nothing.

@@ -53,7 +53,8 @@ func (e *Engine) ProbeConflicts() { e.conflicts.on = true }
 
 // clear reports whether nobody answered for b a short time ago.
 func (b *binding) clear(now int64) bool {
-	return b.checked > 0 && b.checked <= now && now-b.checked < clearFor
+	at := int64(b.checked)
+	return at > 0 && at <= now && now-at < clearFor
 }
 
 // waits reports whether the offer of b must wait for a probe of its address.
@@ -75,7 +76,7 @@ func (e *Engine) waits(q *request, b *binding) bool {
 		c.waits++
 		b.probing = true
 	}
-	q.answer.Check = b.addr
+	q.answer.Check = b.addr()
 	return true
 }
 
@@ -125,7 +126,7 @@ func (e *Engine) restock(p *pool, now int64, list []netip.Addr) []netip.Addr {
 			return
 		}
 		b.probing = true
-		list = append(list, b.addr)
+		list = append(list, b.addr())
 	}
 	missing := min(stockSize, p.size) - len(p.stock)
 	for ; missing > 0; missing-- {
@@ -202,9 +203,9 @@ func (e *Engine) Checked(r Probed, now int64, a *Answer) {
 	b.probing = false
 	switch {
 	case !r.Sent:
-		b.checked = now - clearFor + clearUnsent
+		b.checked = uint32(now - clearFor + clearUnsent)
 	case r.MAC.IsZero() || b.live(now) && (r.MAC == b.mac || b.state != held) || e.conflicts.byProxy(r.MAC, now):
-		b.checked = now
+		b.checked = uint32(now)
 		if b.pool != nil && !b.live(now) {
 			b.pool.keep(b)
 		}
@@ -222,7 +223,7 @@ func (e *Engine) conflict(b *binding, has plan.MAC, now int64, a *Answer) {
 	e.count.Conflicts++
 	e.conflicts.note(b, now)
 	a.Events = append(a.Events, timeline.Event{
-		Kind: timeline.DHCPConflict, MAC: has, Addr: b.addr,
+		Kind: timeline.DHCPConflict, MAC: has, Addr: b.addr(),
 		Detail: "the pool address is in use by a machine that has no lease of it; nobody is given it for an hour. Give that machine an address outside of the pool, or let it use DHCP",
 	})
 }
@@ -237,7 +238,7 @@ func (c *conflicts) note(b *binding, now int64) {
 		}
 	}
 	if len(c.found) < mostConflicts {
-		c.found[b.addr] = conflict{b.mac, b.expires}
+		c.found[b.addr()] = conflict{b.mac, b.expires}
 	}
 }
 

@@ -60,7 +60,7 @@ func (e *Engine) Lost(r *Record, now int64) {
 		return
 	}
 	if b.state == declined || b.ended == b.version || b.promised > 0 {
-		e.unstored[b.addr] = struct{}{}
+		e.unstored[b.addr()] = struct{}{}
 	}
 	if b.state == bound {
 		e.table.set(b, bound, max(b.promised, min(b.expires, now+holdFor)))

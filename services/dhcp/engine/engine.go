@@ -188,7 +188,7 @@ func (e *Engine) discover(q *request) {
 		e.bind(q, b)
 		return
 	}
-	e.offer(q, b.addr)
+	e.offer(q, b.addr())
 }
 
 // discovered tells what kind of client asks; the text is built only when it is told.
@@ -224,20 +224,20 @@ func (e *Engine) decline(q *request) {
 		return
 	}
 	b := e.table.find(q.subnet, q.MAC, q.id)
-	if b == nil || b.addr != q.Requested || b.state != bound { // an offer cannot be declined (RFC 2131 section 4.4.1)
+	if b == nil || b.addr() != q.Requested || b.state != bound { // an offer cannot be declined (RFC 2131 section 4.4.1)
 		return
 	}
 	e.table.unindex(b)
 	e.table.set(b, declined, q.now+quarantine)
 	e.record(q, b)
 	e.end(b)
-	e.tell(q, timeline.DHCPDecline, b.addr, "the pool address is in use by a machine that did not get it here; nobody is given it for an hour")
+	e.tell(q, timeline.DHCPDecline, b.addr(), "the pool address is in use by a machine that did not get it here; nobody is given it for an hour")
 }
 
 // release frees an address; its last client gets it again while nobody else needed it.
 func (e *Engine) release(q *request) {
 	b := e.table.find(q.subnet, q.MAC, q.id)
-	if !e.addressed(q) || q.reservation != nil || b == nil || b.addr != q.Client || b.state != bound || !b.live(q.now) {
+	if !e.addressed(q) || q.reservation != nil || b == nil || b.addr() != q.Client || b.state != bound || !b.live(q.now) {
 		return
 	}
 	e.table.set(b, bound, q.now)

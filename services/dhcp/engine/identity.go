@@ -60,7 +60,7 @@ func (p *Policy) elsewhere(req *packet.Request) *reservation {
 
 // owns reports whether the address of b is reserved for the client that has it.
 func (p *Policy) owns(b *binding) bool {
-	return slices.ContainsFunc(p.owners[b.addr], func(r *reservation) bool {
+	return slices.ContainsFunc(p.owners[b.addr()], func(r *reservation) bool {
 		return r.MAC == b.mac || len(r.ClientID) > 0 && (b.id == string(r.ClientID) || b.id == "\x00"+string(r.ClientID))
 	})
 }

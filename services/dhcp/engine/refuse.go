@@ -94,7 +94,7 @@ func (e *Engine) occupied(q *request) bool {
 	if b == nil || b.state != bound || !b.live(q.now) || b.mac == q.MAC || e.policy.owns(b) {
 		return false
 	}
-	e.tell(q, timeline.DHCPFailed, b.addr, fmt.Sprintf("the reserved address is still leased to MAC %s from when it was in the pool, until %s at the latest; release it there, or choose another ip",
+	e.tell(q, timeline.DHCPFailed, b.addr(), fmt.Sprintf("the reserved address is still leased to MAC %s from when it was in the pool, until %s at the latest; release it there, or choose another ip",
 		b.mac, time.Unix(b.expires, 0).UTC().Format(time.RFC3339)))
 	return true
 }

@@ -48,13 +48,13 @@ func (t *table) adopt(p *Policy) {
 	}
 	for _, b := range t.byAddr {
 		b.pool, b.net, b.stocked = nil, 0, false
-		n := p.at(b.addr)
+		n := p.at(b.addr())
 		if n == nil {
 			continue
 		}
 		b.net = n.index
 		t.index(b)
-		if n.Pool.Contains(b.addr) && !t.barred[b.addr] {
+		if n.Pool.Contains(b.addr()) && !t.barred[b.addr()] {
 			b.pool = t.pools[n.Prefix]
 			heap.Push(b.pool.queueOf(b.state), b)
 		}
@@ -129,11 +129,11 @@ func (t *table) set(b *binding, s bindingState, expires int64) {
 	b.turn = t.turn
 	if b.pool != nil && b.pool.queueOf(b.state) == b.pool.queueOf(s) {
 		b.state, b.expires = s, expires
-		heap.Fix(b.pool.queueOf(s), b.index)
+		heap.Fix(b.pool.queueOf(s), int(b.index))
 		return
 	}
 	if b.pool != nil {
-		heap.Remove(b.pool.queueOf(b.state), b.index)
+		heap.Remove(b.pool.queueOf(b.state), int(b.index))
 	}
 	b.state, b.expires = s, expires
 	if b.pool != nil {
@@ -226,8 +226,8 @@ func (t *table) fresh(p *pool) *binding {
 }
 
 func (t *table) add(p *pool, a netip.Addr) *binding {
-	b := &binding{addr: a, net: p.subnet.index, pool: p}
-	t.byAddr[key(a)] = b
+	b := &binding{ip: key(a), net: p.subnet.index, pool: p}
+	t.byAddr[b.ip] = b
 	heap.Push(&p.holds, b)
 	return b
 }
@@ -235,11 +235,11 @@ func (t *table) add(p *pool, a netip.Addr) *binding {
 // load puts a stored lease into the table; adopt follows.
 func (t *table) load(l *state.Lease) {
 	b := &binding{
-		addr: l.Address, mac: l.MAC, id: string(l.ClientID), hostname: l.Hostname,
+		ip: key(l.Address), mac: l.MAC, id: string(l.ClientID), hostname: l.Hostname,
 		state: bound, expires: l.Expires.Unix(), stored: l.Expires.Unix(), promised: l.Expires.Unix(),
 	}
 	if l.State == state.Declined {
 		b.state = declined
 	}
-	t.byAddr[key(l.Address)] = b
+	t.byAddr[b.ip] = b
 }

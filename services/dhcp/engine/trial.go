@@ -37,7 +37,7 @@ func (s *Snapshot) Engine() *Engine {
 	e.policy, e.foreign = s.policy, maps.Clone(s.foreign)
 	for i := range s.bindings {
 		b := s.bindings[i]
-		e.table.byAddr[key(b.addr)] = &b
+		e.table.byAddr[b.ip] = &b
 	}
 	e.table.adopt(s.policy)
 	return e
