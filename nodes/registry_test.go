@@ -1,9 +1,6 @@
 package nodes
 
 import (
-	"context"
-	"io"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,84 +8,8 @@ import (
 	"time"
 
 	"helperd/plan"
-	"helperd/state"
 	"helperd/timeline"
 )
-
-type rig struct {
-	*Registry
-	now   time.Time
-	store *state.Store
-	tl    *timeline.Timeline
-	node  *plan.Node
-
-	neighbours []plan.MAC // who has every address
-	alive      map[*plan.Cluster]bool
-	listens    map[netip.AddrPort]bool
-}
-
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	store, err := state.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	g := &rig{now: time.Unix(1_800_000_000, 0), store: store}
-	g.node = &plan.Node{Name: "w0", FQDN: "w0.ocp4.example.com", MACs: []plan.MAC{{1}}, IP: netip.MustParseAddr("10.0.0.21")}
-	g.restart(t)
-	return g
-}
-
-// Apply waits for what clusters answer, too.
-func (g *rig) Apply(ctx context.Context, p *plan.Plan) {
-	g.Registry.Apply(ctx, p)
-	g.asking.Wait()
-}
-
-func (g *rig) clock() time.Time { return g.now }
-
-func (g *rig) restart(t *testing.T) {
-	t.Helper()
-	g.tl = timeline.New(g.clock)
-	r, err := New(g.store, g.tl, slog.New(slog.NewTextHandler(io.Discard, nil)), g.clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Neighbours = func(netip.Addr) ([]plan.MAC, error) { return g.neighbours, nil }
-	r.lives = func(_ context.Context, cl *plan.Cluster) bool { return g.alive[cl] }
-	r.speaks = func(_ context.Context, s netip.AddrPort) bool { return g.listens[s] }
-	g.Registry = r
-}
-
-func (g *rig) wait(d time.Duration) { g.now = g.now.Add(d) }
-
-// install goes through a whole installation up to the written disk.
-func (g *rig) install(t *testing.T) string {
-	t.Helper()
-	g.Acked(g.node.MACs[0], g.node.IP)
-	s := g.Boot(g.node, g.node.IP)
-	if s.Disk || s.Token == "" {
-		t.Fatalf("script %+v, want an installation with a token", s)
-	}
-	g.wait(time.Minute)
-	g.RootfsFetched(g.node)
-	g.IgnitionFetched(g.node)
-	if p := g.State(g.node).Phase; p != Written {
-		t.Fatalf("phase %s after all was fetched", p)
-	}
-	g.wait(3 * time.Minute)
-	return s.Token
-}
-
-func (g *rig) events(k timeline.Kind) (details []string) {
-	for _, e := range g.tl.Since(0) {
-		if e.Kind == k {
-			details = append(details, e.Detail)
-		}
-	}
-	return details
-}
 
 func TestInstalledOnceThenDisk(t *testing.T) {
 	g := newRig(t)
@@ -350,89 +271,4 @@ func TestAckedDoesNotWaitForTheDisk(t *testing.T) {
 		t.Error("the DHCP server waits for a write of another node's state")
 	}
 	g.mu.Unlock()
-}
-
-func TestStoryTellsOfFailure(t *testing.T) {
-	g := newRig(t)
-	g.tl.Apply(&plan.Plan{Nodes: []*plan.Node{g.node}})
-	for range 2 {
-		g.install(t)
-		g.Boot(g.node, g.node.IP)
-		g.wait(3 * time.Minute)
-	}
-	g.Boot(g.node, g.node.IP)
-	if h := g.tl.Story(g.node.FQDN).Hint; !strings.Contains(h, "reinstall w0") {
-		t.Errorf("hint %q does not say what to do", h)
-	}
-}
-
-func TestStoriesAfterARestart(t *testing.T) {
-	g := newRig(t)
-	g.install(t)
-	g.restart(t)
-	if s := g.tl.Story(g.node.FQDN); s.Stage != timeline.Ignition {
-		t.Errorf("stage %s after the disk was written", s.Stage)
-	}
-	g.Boot(g.node, g.node.IP)
-	g.Seen(g.node, "connected to 22623")
-	g.restart(t)
-	if s := g.tl.Story(g.node.FQDN); s.Stage != timeline.Installed {
-		t.Errorf("stage %s of an installed node", s.Stage)
-	}
-}
-
-// An image that brings its ignition along, such as the agent installer's, asks for none.
-func TestInstalledWithoutIgnitionOfOurs(t *testing.T) {
-	g := newRig(t)
-	g.node.Boot = &plan.Boot{Image: "/artifacts/agent/rootfs"}
-	g.Boot(g.node, g.node.IP)
-	g.RootfsFetched(g.node)
-	g.wait(5 * time.Minute)
-	if !g.Boot(g.node, g.node.IP).Disk {
-		t.Error("it is installed again at every boot")
-	}
-}
-
-// Another machine has the name since the last reload, and what the old one did is still told of.
-func TestOldGenerationForgetsNothing(t *testing.T) {
-	g := newRig(t)
-	p := g.cluster()
-	g.Apply(t.Context(), p)
-	swapped := *g.node
-	swapped.MACs = []plan.MAC{{7}}
-	g.Apply(t.Context(), &plan.Plan{Clusters: p.Clusters, Nodes: []*plan.Node{p.Nodes[0], &swapped}})
-	g.Boot(&swapped, swapped.IP)
-	g.RootfsFetched(g.node) // a download that began before
-	if ph := g.State(&swapped).Phase; ph != Installing {
-		t.Errorf("phase %s", ph)
-	}
-}
-
-// What DHCP proved is forgotten by a restart, and a loader may ask again after it.
-func TestRestartWithinOneBoot(t *testing.T) {
-	g := newRig(t)
-	g.neighbours = g.node.MACs
-	g.Acked(g.node.MACs[0], g.node.IP)
-	g.Boot(g.node, g.node.IP)
-	g.restart(t)
-	g.wait(10 * time.Second)
-	s := g.Boot(g.node, g.node.IP)
-	if err := g.Admit(g.node, g.node.IP, s.Token); err != nil {
-		t.Errorf("refused with what the last script told: %v", err)
-	}
-}
-
-// A machine without a clock of its own starts in the past, until somebody tells it the time.
-func TestClockInThePast(t *testing.T) {
-	g := newRig(t)
-	g.install(t)
-	g.Boot(g.node, g.node.IP)
-	g.restart(t)
-	g.wait(-time.Hour)
-	for range 4 {
-		if !g.Peek(g.node).Disk || !g.Boot(g.node, g.node.IP).Disk {
-			t.Fatal("a node that was sent to its disk an hour from now is installed again")
-		}
-		g.wait(time.Minute)
-	}
 }
