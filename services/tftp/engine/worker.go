@@ -178,7 +178,7 @@ const (
 	// manyTransfers is from where on the next packet is always about to come, and
 	// mostLooks how often it is looked for then: some ten microseconds long, which
 	// is less than it takes to sleep and be woken, for the clients' machine, too.
-	manyTransfers = 16
+	manyTransfers = 64
 	mostLooks     = 50
 )
 
