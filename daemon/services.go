@@ -77,7 +77,7 @@ func (d *Daemon) addServices() {
 		svc.group = guard.New(func(name string, value any, stack []byte) { d.panicked(svc, s.name, name, value, stack) })
 		svc.Service = s.make(services.Host{
 			Log: d.log.With("service", s.name), Guard: svc.group, Fuse: svc.fuse, Sockets: d.sockets,
-			Events: d.events, Nodes: d.nodes, Artifacts: d.artifacts, CA: d.ca, StateDir: d.opt.StateDir, Store: d.store, Metrics: d.metrics,
+			Events: d.events, Nodes: d.nodes, Artifacts: d.artifacts, CA: d.ca, StateDir: d.opt.StateDir, Store: d.store, Leases: d.store, Metrics: d.metrics,
 		})
 		d.services = append(d.services, svc)
 	}

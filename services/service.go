@@ -121,6 +121,7 @@ type Host struct {
 	// StateDir is the folder for files that survive a restart; empty: none are kept.
 	StateDir string
 	Store    *state.Store
+	Leases   state.LeaseStore // of DHCP
 	Metrics  prometheus.Registerer
 	// TimeServed reports whether somebody, be it this process or another one of this
 	// machine, answers NTP at an address of plan.NTP.Given. Nil: nobody does.

@@ -34,12 +34,12 @@ func (h *Health) Failing() error {
 }
 
 // Commit stores leases, as CommitLeases does.
-func (h *Health) Commit(s *Store, leases []Lease) error {
+func (h *Health) Commit(s LeaseStore, leases []Lease) error {
 	return h.write(func() error { return s.CommitLeases(leases, nil) })
 }
 
 // Retry tries a disk that failed. It reports whether things can be stored.
-func (h *Health) Retry(s *Store) bool {
+func (h *Health) Retry(s LeaseStore) bool {
 	return h.failing.Load() == nil || h.write(s.Try) == nil
 }
 

@@ -51,6 +51,18 @@ type Lease struct {
 	State    LeaseState `json:"state"`
 }
 
+// A LeaseStore keeps leases over restarts. Store does, on this machine.
+type LeaseStore interface {
+	// Leases gives all that are kept.
+	Leases() ([]Lease, error)
+	// CommitLeases writes put and removes drop, all of it or nothing, and returns nil once that lasts.
+	CommitLeases(put []Lease, drop []netip.Addr) error
+	// Try says whether leases can be written again, after a failure.
+	Try() error
+}
+
+var _ LeaseStore = (*Store)(nil)
+
 // Leases gives all stored leases, ordered by address.
 func (s *Store) Leases() ([]Lease, error) {
 	var out []Lease

@@ -15,7 +15,7 @@ func TestLeaseOutlivesTheClock(t *testing.T) {
 		t.Errorf("leases %+v", leases)
 	}
 	s.store(s.commits.take(nil), newSender(s))
-	if stored, err := s.host.Store.Leases(); err != nil || len(stored) != 1 || stored[0].Expires.Before(s.clock.Now()) {
+	if stored, err := s.host.Leases.Leases(); err != nil || len(stored) != 1 || stored[0].Expires.Before(s.clock.Now()) {
 		t.Errorf("the disk has %+v, %v", stored, err)
 	}
 }

@@ -89,7 +89,7 @@ func (s *Service) store(group []*answer, out *sender) {
 		leases[i] = a.Record.Lease
 	}
 	begun := time.Now()
-	err := s.disk.Commit(s.host.Store, leases)
+	err := s.disk.Commit(s.host.Leases, leases)
 	s.metrics.Committed(len(leases), time.Since(begun), err)
 	s.settle(group, err)
 	if err != nil {

@@ -28,7 +28,7 @@ func TestRelease(t *testing.T) {
 	if err := s.Release(t.Context(), addr); err != nil {
 		t.Fatal(err)
 	}
-	stored, err := s.host.Store.Leases()
+	stored, err := s.host.Leases.Leases()
 	if err != nil || len(stored) != 1 || time.Now().Before(stored[0].Expires) {
 		t.Errorf("the disk has %+v, %v", stored, err)
 	}
@@ -54,8 +54,8 @@ func TestReleaseWhileTheDiskFails(t *testing.T) {
 	if err := bad.Close(); err != nil {
 		t.Fatal(err)
 	}
-	good := s.host.Store
-	s.host.Store = bad
+	good := s.host.Leases
+	s.host.Leases = bad
 	s.host.Guard.Loop(t.Context(), "commit", s.commit)
 	if err := s.Release(t.Context(), a.Record.Address); err == nil || !strings.Contains(err.Error(), "starts again before it is, the lease is back") {
 		t.Errorf("error %v", err)

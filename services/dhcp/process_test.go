@@ -56,7 +56,7 @@ func testHost(t interface{ Fatal(...any) }, dir string) services.Host {
 	}
 	return services.Host{
 		Log: log, Guard: group, Fuse: &guard.Fuse{}, Sockets: socket.NewTable(group, log), Events: events, Nodes: registry,
-		Store: store, Metrics: prometheus.NewRegistry(),
+		Store: store, Leases: store, Metrics: prometheus.NewRegistry(),
 	}
 }
 

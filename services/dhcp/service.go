@@ -120,7 +120,7 @@ func (s *Service) load() error {
 	if s.engine != nil {
 		return nil
 	}
-	leases, err := s.host.Store.Leases()
+	leases, err := s.host.Leases.Leases()
 	if err != nil {
 		return fmt.Errorf("read leases: %w", err)
 	}

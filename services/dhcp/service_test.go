@@ -135,7 +135,7 @@ func TestDiskFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	s.host.Store = store
+	s.host.Leases = store
 	a.Frame = nil // there is no socket to send by here
 	s.store([]*answer{a}, out)
 	if st := s.Status(); st.State != services.Up {

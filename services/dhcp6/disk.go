@@ -27,7 +27,7 @@ func unstorable(why error) string {
 
 // catchUp tries a disk that failed, and queues what it missed.
 func (s *Service) catchUp() {
-	if !s.disk.Retry(s.host.Store) {
+	if !s.disk.Retry(s.host.Leases) {
 		return
 	}
 	s.mu.Lock()

@@ -114,7 +114,7 @@ func (s *Service) load() error {
 	if err != nil {
 		return err
 	}
-	leases, err := s.host.Store.Leases()
+	leases, err := s.host.Leases.Leases()
 	if err != nil {
 		return fmt.Errorf("read leases: %w", err)
 	}

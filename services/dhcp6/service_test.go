@@ -135,7 +135,7 @@ func pooled(t *testing.T) (*Service, *answer) {
 // When the disk fails nobody is told of a lease, and people are told why; when it is back, so is the service.
 func TestDiskFailure(t *testing.T) {
 	s, a := pooled(t)
-	good := s.host.Store
+	good := s.host.Leases
 	bad, err := state.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestDiskFailure(t *testing.T) {
 	if err := bad.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s.host.Store = bad
+	s.host.Leases = bad
 	s.store([]*answer{a})
 	if st := s.Status(); st.State != services.Degraded || !strings.Contains(st.Problem, "pool leases of IPv6 cannot be stored") {
 		t.Errorf("status %+v", st)
@@ -154,7 +154,7 @@ func TestDiskFailure(t *testing.T) {
 	if l := s.Leases(); len(l) == 1 && time.Until(l[0].Expires) > 2*time.Minute {
 		t.Errorf("the address is blocked until %s", l[0].Expires)
 	}
-	s.host.Store = good
+	s.host.Leases = good
 	s.store([]*answer{a})
 	if st := s.Status(); st.State != services.Up {
 		t.Errorf("status after the disk came back: %+v", st)

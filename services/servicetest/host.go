@@ -66,6 +66,7 @@ func open(dir string, out io.Writer) (*Host, error) {
 	if h.Store, err = state.Open(dir); err != nil {
 		return nil, err
 	}
+	h.Leases = h.Store
 	h.Nodes, err = nodes.New(h.Store, events, log, time.Now)
 	return h, err
 }
